@@ -1,0 +1,3 @@
+"""glvq: a compiler for lattice-quantized language models."""
+
+__version__ = "0.1.0"
