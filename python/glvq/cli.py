@@ -1,0 +1,246 @@
+"""The command line: glvq quantize | compile | generate | eval | inspect.
+
+Thin over the library: each command parses its options, calls one function and
+prints. Exit status 0 is success, 1 an error in the input, 2 wrong usage.
+Heavy modules (torch, transformers) are imported by the commands that need
+them only, so that ``glvq generate`` starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .errors import GLVQError
+
+app = typer.Typer(
+    name="glvq",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Quantize a language model to a few bits a weight, compile it ahead of time, run it.
+
+    Typical use:
+
+        glvq quantize MODEL -o model-2bit --bits 2
+
+        glvq compile model-2bit -o model.glvq
+
+        glvq generate model.glvq --prompt "Once upon a time"
+
+    MODEL is a Hugging Face folder or a GGUF file.""",
+)
+err = Console(stderr=True)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+Threads = Annotated[int, typer.Option(help="Threads; 0 uses all cores.", min=0)]
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(help="Hugging Face folder or GGUF file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the quantized checkpoint to write.")],
+    bits: Annotated[int, typer.Option(help="Bits per weight, 1 to 8; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
+    group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
+    dim: Annotated[int, typer.Option(help="Dimension of the lattice.")] = 8,
+    calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
+    windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
+    length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
+    seed: Annotated[int, typer.Option(help="Seed of rotations and sampled text. Same input and seed, same bytes.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+):
+    """Quantize the linear layers of a model with learned lattices.
+
+    Every decoder linear is rotated (randomised Hadamard), quantized column by column with error feedback in the Hessian metric, and its
+    lattice generators are fitted in closed form. Embeddings, head and norms keep their precision.
+    """
+    from . import models
+    from .quantize import quantize_model
+
+    _check_output(output, force)
+    text = _read_text(calibration) if calibration else None
+    loaded = models.load(model)
+    report = quantize_model(
+        loaded.model,
+        loaded.tokenizer,
+        output,
+        bits=bits,
+        group=group,
+        dim=dim,
+        calibration=text,
+        windows=windows,
+        length=length,
+        seed=seed,
+        force=force,
+        progress=not quiet and err.is_terminal,
+    )
+    _print(
+        {
+            "output": str(output),
+            "bits per weight": report["bits_per_weight"],
+            "weights": report["weights"],
+            "calibration": report["calibration"],
+            "seconds": report["seconds"],
+        },
+        as_json,
+    )
+
+
+@app.command("compile")
+def compile_(
+    model: Annotated[Path, typer.Argument(help="Quantized checkpoint, Hugging Face folder or GGUF file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Artefact folder to write.")],
+    target: Annotated[str, typer.Option(help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:<LLVM CPU name>.")] = "cpu",
+    save_ir: Annotated[Optional[Path], typer.Option(help="Folder for the IR after each stage.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing artefact.")] = False,
+    quiet: Quiet = False,
+):
+    """Compile a model ahead of time into an artefact that needs neither Python nor torch."""
+    from .compile import compile_model
+
+    start = time.perf_counter()
+    compile_model(model, output, target, save_ir, force, quiet)
+    if not quiet:
+        err.print(f"{output}: compiled in {time.perf_counter() - start:.1f} s")
+
+
+@app.command()
+def generate(
+    artefact: Annotated[Path, typer.Argument(help="Artefact folder made by glvq compile.")],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="The prompt; - reads standard input.")],
+    max_tokens: Annotated[int, typer.Option(help="New tokens at most.", min=1)] = 128,
+    temperature: Annotated[float, typer.Option(help="0 is greedy; higher is more varied.", min=0.0)] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Sample among the k likeliest tokens; 0: all.", min=0)] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample among the likeliest tokens of this total probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")] = False,
+    threads: Threads = 0,
+    stats: Annotated[bool, typer.Option("--stats", help="Print speed at the end, on standard error.")] = False,
+):
+    """Write text with a compiled model, token by token."""
+    from .generate import Sampling, TextGenerator
+
+    how = Sampling(temperature, top_k, top_p, seed)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    generator = TextGenerator(artefact, threads)
+    if raw or not generator.chat_template():
+        ids = generator.encode(text)
+    else:
+        ids = generator.encode(generator.render_chat([{"role": "user", "content": text}]), add_special_tokens=False)
+    for piece in generator.stream_text(ids, max_tokens, how):
+        print(piece, end="", flush=True)
+    print()
+    if stats:
+        t = generator.timing
+        err.print(
+            f"prompt: {t.prompt_tokens} tokens in {t.prompt_seconds:.2f} s; "
+            f"answer: {t.new_tokens} tokens at {t.tokens_per_second:.1f} tokens/s"
+        )
+
+
+@app.command("eval")
+def eval_(
+    model: Annotated[Path, typer.Argument(help="Artefact, quantized checkpoint, Hugging Face folder or GGUF file.")],
+    text: Annotated[Optional[Path], typer.Option(help="Text file to score. Without it the reference model samples the text.")] = None,
+    reference: Annotated[Optional[Path], typer.Option(help="Model to compare with: adds the KL divergence to it.")] = None,
+    windows: Annotated[int, typer.Option(help="Windows of text.", min=1)] = 16,
+    length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
+    seed: Annotated[int, typer.Option(help="Seed of sampled text.")] = 0,
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+):
+    """Perplexity on a text, and KL divergence against a reference model."""
+    from .evaluate import evaluate_path
+
+    if text is None and reference is None:
+        raise GLVQError("give --text FILE, or --reference MODEL so that it can sample a text")
+    result = evaluate_path(
+        model,
+        text=_read_text(text) if text else None,
+        reference=reference,
+        windows=windows,
+        length=length,
+        seed=seed,
+        threads=threads,
+        progress=not quiet and err.is_terminal,
+    )
+    _print(result, as_json)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Quantized checkpoint or artefact.")],
+    as_json: AsJson = False,
+):
+    """Show what is inside a quantized checkpoint or an artefact."""
+    from .inspect import describe
+
+    summary, rows = describe(path)
+    if as_json:
+        print(json.dumps({**summary, "items": rows}, indent=1))
+        return
+    _print(summary, False)
+    if rows:
+        table = Table(*rows[0].keys())
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        Console().print(table)
+
+
+def _print(values: dict, as_json: bool):
+    """Prints a flat result for people or for programs."""
+    if as_json:
+        print(json.dumps(values))
+        return
+    width = max(len(key) for key in values)
+    for key, value in values.items():
+        print(f"{key:<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
+
+
+def _check_output(output: Path, force: bool):
+    if output.exists() and not force:
+        raise GLVQError(f"{output} exists; remove it or pass --force")
+    if not output.absolute().parent.is_dir():
+        raise GLVQError(f"the folder {output.absolute().parent} does not exist; create it first")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise GLVQError(f"{path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise GLVQError(f"cannot read {path}: {error.strerror}") from error
+    if not text.strip():
+        raise GLVQError(f"{path} holds no text")
+    return text
+
+
+def main():
+    """Entry point of the ``glvq`` command."""
+    try:
+        app()
+    except GLVQError as error:
+        print(f"glvq: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"glvq: error: {error.strerror}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

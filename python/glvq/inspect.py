@@ -1,0 +1,85 @@
+"""What is inside a quantized checkpoint or an artefact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .errors import GLVQError
+
+
+def describe(path: str | Path) -> tuple[dict, list[dict]]:
+    """Returns a summary and one row per quantized weight or entry point.
+
+    Raises GLVQError when ``path`` is neither a checkpoint nor an artefact.
+    """
+    path = Path(path)
+    if (path / "manifest.json").exists():
+        return _artefact(path)
+    if (path / "config.json").exists():
+        return _checkpoint(path)
+    raise GLVQError(f"{path} is neither an artefact (no manifest.json) nor a checkpoint (no config.json)")
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise GLVQError(f"{path} is not valid JSON: {error}") from error
+
+
+def _artefact(path: Path) -> tuple[dict, list[dict]]:
+    manifest = _json(path / "manifest.json")
+    target = manifest["target"]
+    summary = {
+        "artefact": str(path),
+        "producer": manifest["producer"],
+        "target": f"{target['device']} {target['cpu']}",
+        **{f"model {key}": value for key, value in manifest.get("model", {}).items()},
+        "bytes": sum(file["bytes"] for file in manifest["files"].values()),
+    }
+    rows = []
+    for entry in manifest["entries"]:
+        of = {role: [a for a in entry["arguments"] if a["role"] == role] for role in ("input", "state", "weight", "output")}
+        rows.append(
+            {
+                "entry": entry["name"],
+                "inputs": ", ".join(_argument(a) for a in of["input"]),
+                "states": len(of["state"]),
+                "weights": len(of["weight"]),
+                "outputs": ", ".join(_argument(a) for a in of["output"]),
+            }
+        )
+    return summary, rows
+
+
+def _argument(argument: dict) -> str:
+    if argument.get("scalar"):
+        return f"{argument['name']} {argument['dtype']}"
+    return f"{argument['name']} {argument['dtype']}[{', '.join(map(str, argument['shape']))}]"
+
+
+def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
+    from . import checkpoint
+
+    config = _json(path / "config.json")
+    quantization = config.get("quantization_config")
+    if not quantization or quantization.get("quant_method") != "glvq":
+        return {"checkpoint": str(path), "architecture": ", ".join(config.get("architectures", [])), "quantized": "no"}, []
+    shapes = checkpoint.tensor_shapes(path)
+    rows, bits, weights = [], 0, 0
+    for name, entry in quantization["weights"].items():
+        count = entry["shape"][0] * entry["shape"][1]
+        own = sum(size * width for size, width in checkpoint.part_sizes(name, shapes))
+        rows.append(
+            {"weight": name, "shape": "x".join(map(str, entry["shape"])), "code": entry["code"], "bits per weight": round(own / count, 4)}
+        )
+        bits, weights = bits + own, weights + count
+    summary = {
+        "checkpoint": str(path),
+        "architecture": ", ".join(config.get("architectures", [])),
+        "quantized weights": weights,
+        "bits per weight": round(bits / max(weights, 1), 4),
+        "bytes": sum(f.stat().st_size for f in path.glob("*.safetensors")),
+    }
+    return summary, rows
