@@ -1,0 +1,58 @@
+// Part of glvq. Apache-2.0 WITH LLVM-exception.
+//
+// Everything of the glvq dialect: its attributes, types, ops and interfaces.
+
+#ifndef GLVQ_DIALECT_GLVQ_IR_GLVQ_H
+#define GLVQ_DIALECT_GLVQ_IR_GLVQ_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/TilingInterface.h"
+
+namespace mlir::glvq {
+/// A run of slots whose fields have the same width. `slots` is 0 in the one
+/// run of a code that has one width for all groups.
+struct WidthRun {
+  int64_t width;
+  int64_t slots;
+
+  bool operator==(const WidthRun &) const = default;
+};
+inline llvm::hash_code hash_value(const WidthRun &run) {
+  return llvm::hash_combine(run.width, run.slots);
+}
+
+class WeightCodeAttrInterface;
+class WeightType;
+
+namespace detail {
+double getBitsPerWeight(WeightCodeAttrInterface code, WeightType type);
+} // namespace detail
+
+/// Makes `glvq.matmul` bufferizable.
+void registerBufferizableOpInterfaceExternalModels(DialectRegistry &registry);
+} // namespace mlir::glvq
+
+#include "glvq/Dialect/GLVQ/IR/GLVQDialect.h.inc"
+#include "glvq/Dialect/GLVQ/IR/GLVQEnums.h.inc"
+
+// The interface takes weight types by value, so they come first.
+#define GET_TYPEDEF_CLASSES
+#include "glvq/Dialect/GLVQ/IR/GLVQTypes.h.inc"
+
+#include "glvq/Dialect/GLVQ/IR/GLVQInterfaces.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "glvq/Dialect/GLVQ/IR/GLVQAttrs.h.inc"
+
+#define GET_OP_CLASSES
+#include "glvq/Dialect/GLVQ/IR/GLVQOps.h.inc"
+
+#endif // GLVQ_DIALECT_GLVQ_IR_GLVQ_H

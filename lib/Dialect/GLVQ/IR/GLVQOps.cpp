@@ -1,0 +1,212 @@
+// Part of glvq. Apache-2.0 WITH LLVM-exception.
+//
+// Verifiers, folds and effects of the ops.
+
+#include "glvq/Dialect/GLVQ/IR/GLVQ.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace mlir::glvq;
+
+#define GET_OP_CLASSES
+#include "glvq/Dialect/GLVQ/IR/GLVQOps.cpp.inc"
+
+/// Checks the types of the parts from number `first` on.
+static LogicalResult verifyStorage(Operation *op, WeightType weight, TypeRange parts,
+                                   unsigned first = 0) {
+  WeightCodeAttrInterface code = weight.getCode();
+  auto types = code.getStorageTypes(weight);
+  auto expected = ArrayRef(types).drop_front(first);
+  auto names = code.getStorageNames();
+  if (parts.size() != expected.size()) {
+    InFlightDiagnostic diag = op->emitOpError()
+                              << "a weight stored as " << code << " has " << expected.size()
+                              << (first ? " parameters (" : " parts (");
+    llvm::interleaveComma(ArrayRef(names).drop_front(first), diag);
+    return diag << "), got " << parts.size();
+  }
+  for (auto [name, want, part] : llvm::zip(ArrayRef(names).drop_front(first), expected, parts)) {
+    auto got = cast<ShapedType>(part);
+    if (want.getElementType() != got.getElementType() ||
+        failed(verifyCompatibleShape(want.getShape(), got.getShape())))
+      return op->emitOpError() << "the " << name << " of " << weight << " must be of type "
+                               << want << ", got " << part;
+  }
+  return success();
+}
+
+/// Checks that init + input * transposed weight is defined.
+static LogicalResult verifyProduct(Operation *op, Type inputType, ArrayRef<int64_t> weight,
+                                   Type initType) {
+  auto input = cast<ShapedType>(inputType), init = cast<ShapedType>(initType);
+  if (failed(verifyCompatibleShape({input.getDimSize(1)}, {weight[1]})))
+    return op->emitOpError() << "the input has " << input.getDimSize(1)
+                             << " columns, but the weight has " << weight[1];
+  if (failed(verifyCompatibleShape({init.getDimSize(1)}, {weight[0]})))
+    return op->emitOpError() << "the init has " << init.getDimSize(1)
+                             << " columns, but the weight has " << weight[0] << " rows";
+  if (failed(verifyCompatibleShape({init.getDimSize(0)}, {input.getDimSize(0)})))
+    return op->emitOpError() << "the input has " << input.getDimSize(0)
+                             << " rows, but the init has " << init.getDimSize(0);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// AssembleOp, DisassembleOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult AssembleOp::verify() {
+  return verifyStorage(*this, getWeight().getType(), getParts().getTypes());
+}
+
+/// assemble(disassemble(w)) is w.
+OpFoldResult AssembleOp::fold(FoldAdaptor) {
+  auto disassemble = getParts().front().getDefiningOp<DisassembleOp>();
+  if (disassemble && disassemble.getWeight().getType() == getWeight().getType() &&
+      llvm::equal(disassemble.getParts(), getParts()))
+    return disassemble.getWeight();
+  return {};
+}
+
+void DisassembleOp::build(OpBuilder &, OperationState &state, Value weight) {
+  auto type = cast<WeightType>(weight.getType());
+  state.addOperands(weight);
+  for (RankedTensorType part : type.getCode().getStorageTypes(type))
+    state.addTypes(part);
+}
+
+LogicalResult DisassembleOp::verify() {
+  return verifyStorage(*this, getWeight().getType(), getParts().getTypes());
+}
+
+/// disassemble(assemble(parts)) is parts.
+LogicalResult DisassembleOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &results) {
+  auto assemble = getWeight().getDefiningOp<AssembleOp>();
+  if (!assemble || assemble.getParts().getTypes() != getParts().getTypes())
+    return failure();
+  llvm::append_range(results, assemble.getParts());
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// EncodeOp, DecodeOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult EncodeOp::verify() {
+  WeightType weight = getWeight().getType();
+  if (failed(verifyCompatibleShape(getDense().getType(), weight.getDecodedType())) ||
+      getDense().getType().getElementType() != weight.getElementType())
+    return emitOpError() << "a matrix of type " << getDense().getType()
+                         << " cannot be encoded as " << weight << ", which stands for "
+                         << weight.getDecodedType();
+  return verifyStorage(*this, weight, getParams().getTypes(), /*first=*/1);
+}
+
+void DecodeOp::build(OpBuilder &b, OperationState &state, Value weight) {
+  build(b, state, cast<WeightType>(weight.getType()).getDecodedType(), weight);
+}
+
+LogicalResult DecodeOp::verify() {
+  RankedTensorType decoded = getWeight().getType().getDecodedType();
+  if (getResult().getType() != decoded)
+    return emitOpError() << "the weight stands for a " << decoded << ", not for a "
+                         << getResult().getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// LinearOp, MatmulOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult LinearOp::verify() {
+  return verifyProduct(*this, getInput().getType(), getWeight().getType().getShape(),
+                       getInit().getType());
+}
+
+SmallVector<Value> MatmulOp::getStorage() {
+  SmallVector<Value> parts = {getCodes()};
+  llvm::append_range(parts, getParams());
+  return parts;
+}
+
+WeightType MatmulOp::getWeightType() {
+  int64_t rows = cast<ShapedType>(getInit().getType()).getDimSize(1);
+  int64_t columns = cast<ShapedType>(getInput().getType()).getDimSize(1);
+  return WeightType::get({rows, columns}, Float32Type::get(getContext()), getCode());
+}
+
+LogicalResult MatmulOp::verify() {
+  bool onTensors = isa<TensorType>(getInit().getType());
+  for (Type type : getOperandTypes())
+    if (isa<TensorType>(type) != onTensors)
+      return emitOpError("operands must be all tensors or all memrefs");
+  if (onTensors != static_cast<bool>(getResult()) ||
+      (getResult() && getResult().getType() != getInit().getType()))
+    return emitOpError("on tensors there is one result, of the type of the init; on memrefs none");
+  int64_t rows = cast<ShapedType>(getInit().getType()).getDimSize(1);
+  int64_t columns = cast<ShapedType>(getInput().getType()).getDimSize(1);
+  // Not getWeightType(): that one may be invalid here.
+  auto weight = WeightType::getChecked([&] { return emitOpError(); }, getContext(),
+                                       ArrayRef<int64_t>{rows, columns},
+                                       Type(Float32Type::get(getContext())), getCode());
+  if (!weight ||
+      failed(verifyProduct(*this, getInput().getType(), {rows, columns}, getInit().getType())))
+    return failure();
+  SmallVector<Value> parts = getStorage();
+  return verifyStorage(*this, weight, ValueRange(parts).getTypes());
+}
+
+void MatmulOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+  for (OpOperand &operand : getOperation()->getOpOperands()) {
+    if (!isa<MemRefType>(operand.get().getType()))
+      continue;
+    effects.emplace_back(MemoryEffects::Read::get(), &operand);
+    if (isDpsInit(&operand))
+      effects.emplace_back(MemoryEffects::Write::get(), &operand);
+  }
+}
+
+Speculation::Speculatability MatmulOp::getSpeculatability() {
+  return hasPureTensorSemantics() ? Speculation::Speculatable : Speculation::NotSpeculatable;
+}
+
+LogicalResult MatmulOp::reifyResultShapes(OpBuilder &b, ReifiedRankedShapedTypeDims &shapes) {
+  if (getResult())
+    shapes.push_back(tensor::getMixedSizes(b, getLoc(), getInit()));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// HadamardOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult HadamardOp::verify() {
+  RankedTensorType type = getInput().getType();
+  int64_t dimension = getDimension();
+  if (dimension >= type.getRank())
+    return emitOpError() << "there is no dimension " << dimension << " in " << type;
+  int64_t size = getSize();
+  if (ShapedType::isDynamic(size) || size == 0)
+    return emitOpError() << "a rotation needs a static size of at least 1 along dimension "
+                         << dimension << " of " << type;
+  if (!getSigns())
+    return success();
+  int64_t words = llvm::divideCeil(size, 32);
+  auto signs = cast<RankedTensorType>(getSigns().getType());
+  if (signs.getDimSize(0) != words)
+    return emitOpError() << size << " signs are stored in " << words
+                         << " words of 32, got " << signs;
+  return success();
+}
+
+/// A rotation undone is no rotation: H is symmetric and orthogonal, so both
+/// (D H)(H D) and (H D)(D H) are the identity.
+OpFoldResult HadamardOp::fold(FoldAdaptor) {
+  auto first = getInput().getDefiningOp<HadamardOp>();
+  if (first && first.getSigns() == getSigns() && first.getDimension() == getDimension() &&
+      first.getInverse() != getInverse())
+    return first.getInput();
+  return {};
+}
