@@ -42,7 +42,7 @@ def _grouped_attention(module, query, key, value, attention_mask=None, scaling=N
     groups, context = key.shape[1], key.shape[2]
     queries = query.shape[1] // groups
     scale = width**-0.5 if scaling is None else scaling
-    rows = (query * scale).reshape(groups, queries * length, width)
+    rows = (query * scale).reshape(groups, queries, length, width).reshape(groups, queries * length, width)
     scores = torch.bmm(rows, key[0].transpose(1, 2)).reshape(groups, queries, length, context)
     window = kwargs.get("sliding_window")
     # One query sees the whole context: nothing to mask without a window.
@@ -53,8 +53,13 @@ def _grouped_attention(module, query, key, value, attention_mask=None, scaling=N
         if window is not None:
             visible = visible & (other > position - window)
         scores = torch.where(visible, scores, float("-inf"))
-    weights = torch.softmax(scores, -1).reshape(groups, queries * length, context)
-    result = torch.bmm(weights, value[0]).reshape(1, groups * queries, length, width)
+    # Softmax, divided by its sum only after the product with the values: there
+    # are fewer of those. torch-mlir's own softmax computes an unused argmax.
+    weights = torch.exp(scores - torch.amax(scores, -1, keepdim=True))
+    total = weights.sum(-1, keepdim=True)
+    result = torch.bmm(weights.reshape(groups, queries * length, context), value[0])
+    result = result.reshape(groups, queries, length, width) / total
+    result = result.reshape(1, groups * queries, length, width)
     return result.transpose(1, 2), None
 
 

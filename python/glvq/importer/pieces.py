@@ -15,6 +15,7 @@ import logging
 import warnings
 from dataclasses import dataclass, field
 
+import sympy
 import torch
 from torch.export.graph_signature import InputKind
 from torch_mlir import fx, ir
@@ -150,6 +151,101 @@ def _expand_small_powers(program: torch.export.ExportedProgram) -> None:
         graph.erase_node(node)
 
 
+def _reassociation(source, target):
+    """Groups of dimensions of two shapes (without units) that have equal
+    products: `[(dimensions of source, dimensions of target), …]`, or None."""
+    groups, i, j = [], 0, 0
+    while i < len(source) or j < len(target):
+        if i == len(source) or j == len(target):
+            return None
+        left, right, i0, j0 = source[i], target[j], i, j
+        i, j = i + 1, j + 1
+        while left != right:
+            # Products of sizes only divide each other in one direction, so the
+            # smaller side is the one that takes another dimension.
+            if (left / right).is_integer or j == len(target):
+                if j == len(target) and i == len(source):
+                    return None
+                if j < len(target):
+                    right *= target[j]
+                    j += 1
+                    continue
+            if i == len(source):
+                return None
+            left *= source[i]
+            i += 1
+        groups.append((list(range(i0, i)), list(range(j0, j))))
+    return groups
+
+
+def _split_dynamic_views(program: torch.export.ExportedProgram) -> None:
+    """Views of dynamic shapes as merges and splits of dimensions.
+
+    torch-mlir lowers those to collapse_shape and expand_shape. A view whose
+    sizes are computed would become tensor.reshape, which is opaque to fusion.
+    """
+    graph = program.graph_module.graph
+    views = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default, torch.ops.aten.reshape.default}
+
+    def size(s):
+        return sympy.Integer(s) if isinstance(s, int) else s.node.expr
+
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target not in views:
+            continue
+        source, value = node.args[0].meta["val"], node.meta["val"]
+        if all(isinstance(s, int) for s in (*source.shape, *value.shape)):
+            continue
+        before = [size(s) for s in source.shape if size(s) != 1]
+        after = [size(s) for s in value.shape if size(s) != 1]
+        groups = _reassociation(before, after)
+        if groups is None:
+            continue
+        sizes = [s for s in value.shape if size(s) != 1]
+
+        with graph.inserting_before(node):
+
+            def emit(target, arguments, compute):
+                made = graph.call_function(target, arguments)
+                made.meta = {"val": compute(arguments[0].meta["val"])}
+                return made
+
+            current = node.args[0]
+            for d in reversed(range(source.dim())):
+                if size(source.shape[d]) == 1:
+                    current = emit(torch.ops.aten.squeeze.dim, (current, d), lambda v: v.squeeze(d))
+            # From the last group to the first, so that numbers stay valid.
+            for left, right in reversed(groups):
+                if len(left) > 1:
+                    current = emit(
+                        torch.ops.aten.flatten.using_ints,
+                        (current, left[0], left[-1]),
+                        lambda v: v.flatten(left[0], left[-1]),
+                    )
+                for n, d in enumerate(right[:-1]):
+                    rest = sizes[d + 1]
+                    for s in sizes[d + 2 : right[-1] + 1]:
+                        rest = rest * s
+                    outer = sizes[d]
+                    if not isinstance(outer, int):
+                        break
+                    current = emit(
+                        torch.ops.aten.unflatten.int,
+                        (current, left[0] + n, [outer, -1]),
+                        lambda v: v.unflatten(left[0] + n, (outer, rest)),
+                    )
+                else:
+                    continue
+                break
+            else:
+                for d in range(value.dim()):
+                    if size(value.shape[d]) == 1:
+                        current = emit(torch.ops.aten.unsqueeze.default, (current, d), lambda v: v.unsqueeze(d))
+                node.replace_all_uses_with(current)
+                graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
 def _result_names(program: torch.export.ExportedProgram, count: int) -> list[str]:
     """`output`, the keys of a dictionary-like result, or `output.N`."""
     tree = torch.utils._pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
@@ -193,6 +289,7 @@ def make_piece(
         raise ImporterError(f"torch.export cannot trace '{name}' ({type(module).__name__}): {e}") from e
     _strip_assertions(program)
     _expand_small_powers(program)
+    _split_dynamic_views(program)
 
     # Parameters, buffers and constants become arguments like all others. What
     # is not in the checkpoint comes back as a constant below.
@@ -229,6 +326,8 @@ def make_piece(
                 output_type="linalg-on-tensors",
                 func_name=name,
                 decomposition_table={},
+                # Else they would be decomposed into the views they come from.
+                backend_legal_ops=["aten.flatten.using_ints", "aten.unflatten.int"],
             )
     except Exception as e:
         raise ImporterError(f"torch-mlir cannot lower '{name}' ({type(module).__name__}): {e}") from e
