@@ -3,6 +3,7 @@
 // Registration of everything, for the tools. The only file that includes MLIR's
 // InitAll headers: they are dear to compile.
 
+#include "glvq/Conversion/Passes.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
 #include "glvq/InitAllDialects.h"
 #include "glvq/InitAllPasses.h"
@@ -22,4 +23,5 @@ void mlir::glvq::registerAllDialects(DialectRegistry &registry) {
 
 void mlir::glvq::registerAllPasses() {
   mlir::registerAllPasses();
+  registerGLVQConversionPasses();
 }

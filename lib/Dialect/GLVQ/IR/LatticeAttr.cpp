@@ -1,6 +1,6 @@
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //
-// `#glvq.lattice`: storage layout, reference decoder and encoder. The layout is
+// `#glvq.lattice`: verification, storage layout and slices of it. The layout is
 // that of docs/CheckpointFormat.md.
 
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"

@@ -21,7 +21,7 @@ def GLVQ_Compander : I32Enum<"Compander", "nonlinear scale between lattice point
 
 def GLVQ_LatticeAttr : AttrDef<GLVQ_Dialect, "Lattice", [
     DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface,
-      ["sliceStorage"]>,
+      ["buildDecode", "buildEncode", "sliceStorage"]>,
     OpAsmAttrInterface]> {
   let mnemonic = "lattice";
   let summary = "Lattice points, with one learned generator matrix per group of columns";

@@ -36,7 +36,7 @@ def GLVQ_AssembleOp : GLVQ_Op<"assemble", [Pure]> {
   }];
   let arguments = (ins Variadic<AnyRankedTensor>:$parts);
   let results = (outs GLVQ_WeightType:$weight);
-  let assemblyFormat = "$parts attr-dict `:` type($parts) `to` type($weight)";
+  let assemblyFormat = "$parts attr-dict `:` type($parts) `to` qualified(type($weight))";
   let hasVerifier = 1;
   let hasFolder = 1;
 }
@@ -54,7 +54,7 @@ def GLVQ_DisassembleOp : GLVQ_Op<"disassemble", [Pure]> {
   }];
   let arguments = (ins GLVQ_WeightType:$weight);
   let results = (outs Variadic<AnyRankedTensor>:$parts);
-  let assemblyFormat = "$weight attr-dict `:` type($weight) `to` type($parts)";
+  let assemblyFormat = "$weight attr-dict `:` qualified(type($weight)) `to` type($parts)";
   let builders = [OpBuilder<(ins "::mlir::Value":$weight)>];
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -81,7 +81,7 @@ def GLVQ_EncodeOp : GLVQ_Op<"encode", [Pure]> {
   let arguments = (ins GLVQ_FloatMatrix:$dense, Variadic<AnyRankedTensor>:$params);
   let results = (outs GLVQ_WeightType:$weight);
   let assemblyFormat = [{
-    $dense (`,` $params^)? attr-dict `:` type($dense) (`,` type($params)^)? `to` type($weight)
+    $dense (`,` $params^)? attr-dict `:` type($dense) (`,` type($params)^)? `to` qualified(type($weight))
   }];
   let hasVerifier = 1;
 }
@@ -97,7 +97,7 @@ def GLVQ_DecodeOp : GLVQ_Op<"decode", [Pure]> {
   }];
   let arguments = (ins GLVQ_WeightType:$weight);
   let results = (outs GLVQ_FloatMatrix:$result);
-  let assemblyFormat = "$weight attr-dict `:` type($weight) `to` type($result)";
+  let assemblyFormat = "$weight attr-dict `:` qualified(type($weight)) `to` type($result)";
   let builders = [OpBuilder<(ins "::mlir::Value":$weight)>];
   let hasVerifier = 1;
 }
@@ -124,7 +124,7 @@ def GLVQ_LinearOp : GLVQ_Op<"linear", [Pure, DestinationStyleOpInterface,
   let arguments = (ins GLVQ_FloatMatrix:$input, GLVQ_WeightType:$weight, GLVQ_FloatMatrix:$init);
   let results = (outs GLVQ_FloatMatrix:$result);
   let assemblyFormat = [{
-    `ins` `(` $input `,` $weight `:` type($input) `,` type($weight) `)`
+    `ins` `(` $input `,` $weight `:` type($input) `,` qualified(type($weight)) `)`
     `outs` `(` $init `:` type($init) `)` attr-dict `->` type($result)
   }];
   let extraClassDeclaration = [{
