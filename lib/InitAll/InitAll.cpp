@@ -3,10 +3,12 @@
 // Registration of everything, for the tools. The only file that includes MLIR's
 // InitAll headers: they are dear to compile.
 
+#include "glvq/Conversion/NativeCPU/Passes.h"
 #include "glvq/Conversion/Passes.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
 #include "glvq/InitAllDialects.h"
 #include "glvq/InitAllPasses.h"
+#include "glvq/Pipelines/Pipelines.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
@@ -24,4 +26,6 @@ void mlir::glvq::registerAllDialects(DialectRegistry &registry) {
 void mlir::glvq::registerAllPasses() {
   mlir::registerAllPasses();
   registerGLVQConversionPasses();
+  registerGLVQNativeCPUPasses();
+  registerLowerToLLVMPipeline();
 }

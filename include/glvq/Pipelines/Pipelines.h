@@ -1,0 +1,39 @@
+// Part of glvq. Apache-2.0 WITH LLVM-exception.
+//
+// The pipelines from a model module to code, as functions and as options of
+// glvq-opt.
+
+#ifndef GLVQ_PIPELINES_PIPELINES_H
+#define GLVQ_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace mlir::glvq {
+
+/// Options of `lower-glvq-to-llvm`.
+struct LowerToLLVMOptions : PassPipelineOptions<LowerToLLVMOptions> {
+  Option<int64_t> vectorWidth{
+      *this, "vector-width",
+      llvm::cl::desc("Elements of f32 in one vector register: 16 for AVX-512, "
+                     "8 for AVX2, 4 for the least x86-64"),
+      llvm::cl::init(16)};
+  Option<int64_t> grain{
+      *this, "grain",
+      llvm::cl::desc("Multiply-adds that one iteration of a parallel loop has "
+                     "at least; smaller products stay on one thread"),
+      llvm::cl::init(1 << 16)};
+};
+
+/// From a module as docs/ModelModule.md describes it, or of plain functions on
+/// tensors, to the llvm dialect. Entries get the C interface of
+/// docs/ArtefactFormat.md.
+void buildLowerToLLVMPipeline(OpPassManager &pm,
+                              const LowerToLLVMOptions &options);
+
+/// Registers `lower-glvq-to-llvm`.
+void registerLowerToLLVMPipeline();
+
+} // namespace mlir::glvq
+
+#endif // GLVQ_PIPELINES_PIPELINES_H
