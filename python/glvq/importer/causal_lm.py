@@ -94,7 +94,8 @@ def _add_entry(module: ModelModule, entry: str, decoder: Decoder, names: _Weight
         width = ir.RankedTensorType(
             ir.FunctionType(ir.TypeAttr(rotary.function.attributes["function_type"]).value).results[0]
         ).shape[2]
-        angles = (torch.zeros(1, length, width),) * 2
+        # Export takes equal objects for one argument, so each is its own.
+        angles = (torch.zeros(1, length, width), torch.zeros(1, length, width))
         angle_shapes = (along,) * 2
     # Each distinct layer once, numbered in order of appearance if there are more.
     kinds = [signature(layer) for layer in decoder.layers]
