@@ -1,0 +1,273 @@
+//===- Ops.cpp - torch.ops.glvq -------------------------------------------===//
+//
+// Part of glvq. Apache-2.0 WITH LLVM-exception.
+//
+//===----------------------------------------------------------------------===//
+//
+// The quantizer and its inverse as torch operators. Only this file sees torch;
+// it includes as little of it as possible (torch/torch.h takes a minute).
+//
+//===----------------------------------------------------------------------===//
+
+#include "glvq/Lattice/Hadamard.h"
+#include "glvq/Lattice/Lattice.h"
+#include "glvq/Learning/LatticeQuantizer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+using namespace glvq;
+
+namespace {
+
+void parallelFor(int64_t count, const std::function<void(int64_t)> &body) {
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      body(i);
+  });
+}
+
+template <typename T> std::span<const T> view(const at::Tensor &tensor) {
+  return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.numel())};
+}
+
+at::Tensor toFloat(const at::Tensor &tensor) {
+  return tensor.detach().to(at::kCPU, at::kFloat).contiguous();
+}
+
+at::Tensor toInt(const at::Tensor &tensor, const char *name) {
+  TORCH_CHECK(tensor.scalar_type() == at::kInt, name, " must be int32");
+  return tensor.detach().to(at::kCPU).contiguous();
+}
+
+/// Applies the rotation along the last dimension of a contiguous tensor, in
+/// place.
+void rotateRows(at::Tensor &x, const at::Tensor &signs, bool inverse) {
+  int64_t size = x.size(-1);
+  at::Tensor words = toInt(signs, "signs");
+  TORCH_CHECK(words.dim() == 1 && words.numel() == (size + 31) / 32,
+              "signs must have ", (size + 31) / 32, " words for ", size,
+              " elements, not ", words.sizes());
+  lattice::HadamardTransform transform(size);
+  float *data = x.data_ptr<float>();
+  std::span<const int32_t> packed = view<int32_t>(words);
+  at::parallel_for(0, x.numel() / size, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      std::span<float> row(data + r * size, size);
+      if (inverse)
+        transform.applyInverse(row, packed);
+      else
+        transform.applyForward(row, packed);
+    }
+  });
+}
+
+/// x -> T x along `dimension` (or T^-1 x).
+at::Tensor hadamard(const at::Tensor &x, const at::Tensor &signs,
+                    int64_t dimension, bool inverse) {
+  TORCH_CHECK(x.dim() > 0, "hadamard needs a tensor of at least one dimension");
+  if (x.numel() == 0)
+    return toFloat(x).clone();
+  at::Tensor moved = toFloat(x).movedim(dimension, -1).contiguous().clone();
+  rotateRows(moved, signs, inverse);
+  return moved.movedim(-1, dimension).contiguous();
+}
+
+at::Tensor makeSigns(int64_t size, int64_t seed) {
+  TORCH_CHECK(size > 0, "signs of ", size, " elements");
+  std::vector<int32_t> words =
+      lattice::makeSigns(size, static_cast<uint64_t>(seed));
+  return at::tensor(at::ArrayRef<int32_t>(words), at::kInt);
+}
+
+std::vector<lattice::WidthRun> makeRuns(at::IntArrayRef flat) {
+  TORCH_CHECK(flat.size() % 2 == 0, "runs are pairs (width, slots)");
+  std::vector<lattice::WidthRun> runs;
+  for (size_t i = 0; i < flat.size(); i += 2) {
+    TORCH_CHECK(flat[i] >= 1 && flat[i] <= 8, "widths are 1 to 8 bits, not ",
+                flat[i]);
+    runs.push_back({static_cast<unsigned>(flat[i]), flat[i + 1]});
+  }
+  return runs;
+}
+
+lattice::CodeLayout makeLayout(int64_t columns, int64_t dim, int64_t group,
+                               at::IntArrayRef runs) {
+  std::string error;
+  auto layout =
+      lattice::CodeLayout::create(columns, dim, group, makeRuns(runs), &error);
+  TORCH_CHECK(layout, "lattice code: ", error);
+  return *layout;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor,
+           std::vector<int64_t>, double>
+quantizeLattice(const at::Tensor &weight,
+                const std::optional<at::Tensor> &hessian,
+                const std::optional<at::Tensor> &signsIn,
+                const std::optional<at::Tensor> &signsOut,
+                at::IntArrayRef bits, int64_t dim, int64_t group,
+                int64_t iterations, int64_t finalRounds, double damping) {
+  TORCH_CHECK(weight.dim() == 2, "the weight must be a matrix");
+  int64_t rows = weight.size(0), columns = weight.size(1);
+  TORCH_CHECK(rows > 0 && columns > 0, "the weight is empty");
+  at::Tensor w = toFloat(weight).clone();
+  at::Tensor h;
+  if (hessian) {
+    TORCH_CHECK(hessian->dim() == 2 && hessian->size(0) == columns &&
+                    hessian->size(1) == columns,
+                "the Hessian must be ", columns, " x ", columns, ", not ",
+                hessian->sizes());
+    h = toFloat(*hessian).clone();
+  }
+  if (signsIn) {
+    // W T^T has the rows T w; H~ = T H T^T.
+    rotateRows(w, *signsIn, /*inverse=*/false);
+    if (h.defined()) {
+      rotateRows(h, *signsIn, /*inverse=*/false);
+      h = h.t().contiguous();
+      rotateRows(h, *signsIn, /*inverse=*/false);
+    }
+  }
+  if (signsOut) {
+    w = w.t().contiguous();
+    rotateRows(w, *signsOut, /*inverse=*/false);
+    w = w.t().contiguous();
+  }
+
+  learning::LatticeQuantizerOptions options;
+  options.dim = dim;
+  options.group = group;
+  options.bits.assign(bits.begin(), bits.end());
+  TORCH_CHECK(iterations >= 1 && finalRounds >= 0, "negative iterations");
+  options.iterations = static_cast<unsigned>(iterations);
+  options.finalRounds = static_cast<unsigned>(finalRounds);
+  options.damping = damping;
+  learning::LatticeQuantizerResult result;
+  try {
+    result = learning::quantizeLattice(
+        view<float>(w), rows, columns,
+        h.defined() ? view<float>(h) : std::span<const float>(), options,
+        parallelFor);
+  } catch (const std::invalid_argument &error) {
+    TORCH_CHECK(false, "quantize_lattice: ", error.what());
+  }
+  int64_t slots = result.generators.size() / (dim * dim);
+  std::vector<int64_t> runs;
+  for (const lattice::WidthRun &run : result.runs) {
+    runs.push_back(run.width);
+    runs.push_back(run.slots);
+  }
+  auto tensor = [](const auto &data, at::ScalarType type) {
+    return at::tensor(at::makeArrayRef(data)).to(type);
+  };
+  return {tensor(result.codes, at::kInt).view({rows, -1}),
+          tensor(result.generators, at::kHalf).view({slots, dim, dim}),
+          tensor(result.scales, at::kHalf),
+          result.order.empty() ? at::empty({0}, at::kInt)
+                               : tensor(result.order, at::kInt),
+          runs, result.proxyError};
+}
+
+at::Tensor dequantizeLattice(
+    const at::Tensor &codes, const at::Tensor &generators,
+    const at::Tensor &scales, const std::optional<at::Tensor> &order,
+    const std::optional<at::Tensor> &companders, int64_t columns, int64_t dim,
+    int64_t group, at::IntArrayRef runs, c10::string_view compander,
+    const std::optional<at::Tensor> &signsIn,
+    const std::optional<at::Tensor> &signsOut) {
+  lattice::CodeLayout layout = makeLayout(columns, dim, group, runs);
+  int64_t slots = layout.getNumSlots(), rows = codes.size(0);
+  at::Tensor words = toInt(codes, "codes");
+  TORCH_CHECK(words.dim() == 2 && words.size(1) == layout.getNumWords(),
+              "codes must have ", layout.getNumWords(), " words a row, not ",
+              codes.sizes());
+  at::Tensor g = toFloat(generators), s = toFloat(scales);
+  TORCH_CHECK(g.sizes() == at::IntArrayRef({slots, dim, dim}),
+              "generators must be [", slots, ", ", dim, ", ", dim, "], not ",
+              generators.sizes());
+  TORCH_CHECK(s.sizes() == at::IntArrayRef({rows}), "scales must be [", rows,
+              "], not ", scales.sizes());
+  at::Tensor o, c;
+  if (order && order->numel()) {
+    o = toInt(*order, "order");
+    TORCH_CHECK(o.sizes() == at::IntArrayRef({slots}), "order must be [", slots,
+                "], not ", order->sizes());
+    std::vector<bool> seen(slots);
+    for (int32_t slot : view<int32_t>(o)) {
+      TORCH_CHECK(slot >= 0 && slot < slots && !seen[slot],
+                  "order is not a permutation");
+      seen[slot] = true;
+    }
+    TORCH_CHECK(columns % group == 0 || view<int32_t>(o).back() == slots - 1,
+                "a ragged last group must have the last slot");
+  }
+  lattice::Compander kind = lattice::Compander::None;
+  if (compander != "none") {
+    TORCH_CHECK(compander == "mu_law" || compander == "affine",
+                "unknown compander '", compander, "'");
+    kind = compander == "mu_law" ? lattice::Compander::MuLaw
+                                 : lattice::Compander::Affine;
+    TORCH_CHECK(companders && companders->sizes() ==
+                                  at::IntArrayRef({slots, 2}),
+                "companders must be [", slots, ", 2]");
+    c = toFloat(*companders);
+  }
+
+  at::Tensor out = at::empty({rows, columns}, at::kFloat);
+  float *data = out.data_ptr<float>();
+  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      lattice::decodeRow(
+          layout, view<int32_t>(words).subspan(r * layout.getNumWords(),
+                                               layout.getNumWords()),
+          view<float>(g), view<float>(s)[r],
+          o.defined() ? view<int32_t>(o) : std::span<const int32_t>(), kind,
+          c.defined() ? view<float>(c) : std::span<const float>(),
+          std::span<float>(data + r * columns, columns));
+  });
+  if (signsIn)
+    rotateRows(out, *signsIn, /*inverse=*/true);
+  if (signsOut) {
+    out = out.t().contiguous();
+    rotateRows(out, *signsOut, /*inverse=*/true);
+    out = out.t().contiguous();
+  }
+  return out;
+}
+
+/// (words a row, bits of all parts) of a lattice code.
+std::tuple<int64_t, int64_t> latticeStorage(int64_t rows, int64_t columns,
+                                            int64_t dim, int64_t group,
+                                            at::IntArrayRef runs,
+                                            bool hasCompander) {
+  lattice::CodeLayout layout = makeLayout(columns, dim, group, runs);
+  return {layout.getNumWords(), layout.getStorageBits(rows, hasCompander)};
+}
+
+} // namespace
+
+TORCH_LIBRARY(glvq, library) {
+  library.def("quantize_lattice(Tensor weight, Tensor? hessian, Tensor? "
+              "signs_in, Tensor? signs_out, int[] bits, int dim, int group, "
+              "int iterations=5, int final_rounds=2, float damping=0.01) -> "
+              "(Tensor codes, Tensor generators, Tensor scales, Tensor order, "
+              "int[] runs, float proxy_error)");
+  library.def("dequantize_lattice(Tensor codes, Tensor generators, Tensor "
+              "scales, Tensor? order, Tensor? companders, int columns, int "
+              "dim, int group, int[] runs, str compander, Tensor? signs_in, "
+              "Tensor? signs_out) -> Tensor");
+  library.def("hadamard(Tensor x, Tensor signs, int dimension=-1, bool "
+              "inverse=False) -> Tensor");
+  library.def("make_signs(int size, int seed) -> Tensor", &makeSigns);
+  library.def("lattice_storage(int rows, int columns, int dim, int group, "
+              "int[] runs, bool compander=False) -> (int words, int bits)",
+              &latticeStorage);
+}
+
+TORCH_LIBRARY_IMPL(glvq, CPU, library) {
+  library.impl("quantize_lattice", &quantizeLattice);
+  library.impl("dequantize_lattice", &dequantizeLattice);
+  library.impl("hadamard", &hadamard);
+}
