@@ -100,7 +100,7 @@ def _load_folder(path: Path) -> LoadedModel:
     config = _configuration(settings, config_file)
     model = _build(config, config_file)
     if quantization is None:
-        _assign(model, _read_safetensors(path), path)
+        assign(model, _read_safetensors(path), path)
     model.eval()
     _set_generation_config(model, path)
     return LoadedModel(model, _folder_tokenizer(path), config, path, quantization)
@@ -175,7 +175,7 @@ def _read_safetensors(path: Path) -> dict:
     return tensors
 
 
-def _assign(model, tensors: dict, origin: Path) -> None:
+def assign(model, tensors: dict, origin: Path) -> None:
     """Gives a model on the meta device its weights.
 
     Names may lack or have the base model's prefix (`transformer.`, `model.`),
@@ -294,7 +294,7 @@ def _load_gguf(path: Path) -> LoadedModel:
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
         except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, AttributeError) as error:
             raise GLVQError(f"{path} cannot be converted: {error}") from error
-    _assign(model, tensors, path)
+    assign(model, tensors, path)
     model.eval()
     return LoadedModel(model, tokenizer, config, path)
 

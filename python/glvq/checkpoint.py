@@ -1,0 +1,366 @@
+"""Quantized checkpoints (docs/CheckpointFormat.md): reading, checking, writing.
+
+    checkpoint = glvq.checkpoint.open("model-2bit")
+    w = checkpoint.dense("model.layers.0.mlp.up_proj.weight")      # float32
+    model = glvq.checkpoint.load("model-2bit").model               # decoded weights
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import GLVQError
+
+VERSION = 1
+COMPANDERS = ("none", "mu_law", "affine")
+
+
+@dataclass(frozen=True)
+class LatticeCode:
+    """``#glvq.lattice<…>``. ``runs`` are (width, slots) pairs; the number of
+    slots is None where the text gives one width for all of them."""
+
+    dim: int
+    group: int
+    runs: tuple[tuple[int, int | None], ...]
+    compander: str = "none"
+
+    @property
+    def mixed(self) -> bool:
+        return self.runs[0][1] is not None
+
+    def slots(self, columns: int) -> int:
+        return -(-columns // self.group)
+
+    def flat_runs(self, columns: int) -> list[int]:
+        """[width, slots, width, slots, …] for a matrix of so many columns."""
+        if not self.mixed:
+            return [self.runs[0][0], self.slots(columns)]
+        return [number for run in self.runs for number in run]
+
+    def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
+        """Name -> (safetensors type, shape) of what stores a weight."""
+        slots = self.slots(columns)
+        words, left = 0, columns
+        for width in (w for w, n in zip(self.flat_runs(columns)[::2], self.flat_runs(columns)[1::2]) for _ in range(n)):
+            fields = -(-min(self.group, left) // self.dim) * self.dim
+            words += -(-fields * width // 32)
+            left -= self.group
+        parts = {
+            "codes": ("I32", [rows, words]),
+            "generators": ("F16", [slots, self.dim, self.dim]),
+            "scales": ("F16", [rows]),
+        }
+        if self.mixed:
+            parts["order"] = ("I32", [slots])
+        if self.compander != "none":
+            parts["companders"] = ("F32", [slots, 2])
+        return parts
+
+    def __str__(self) -> str:
+        bits = "[" + ", ".join(f"{w} : {n}" for w, n in self.runs) + "]" if self.mixed else str(self.runs[0][0])
+        compander = "" if self.compander == "none" else f", compander = {self.compander}"
+        return f"#glvq.lattice<dim = {self.dim}, bits = {bits}, group = {self.group}{compander}>"
+
+    @staticmethod
+    def parse(text: str) -> LatticeCode:
+        """Raises GLVQError for another code family and for malformed text."""
+        family = re.fullmatch(r"#glvq\.(\w+)<(.*)>", text.strip())
+        if not family:
+            raise GLVQError(f"'{text}' is not a weight code, such as #glvq.lattice<dim = 8, bits = 2, group = 96>")
+        if family[1] != "lattice":
+            raise GLVQError(f"unknown weight code '{family[1]}'; this version knows #glvq.lattice")
+        fields: dict[str, str] = {}
+        for key, value in re.findall(r"(\w+)\s*=\s*(\[[^\]]*\]|\w+)", family[2]):
+            fields[key] = value
+        unknown = set(fields) - {"dim", "bits", "group", "compander"}
+        if unknown:
+            raise GLVQError(f"'{text}': unknown parameter '{sorted(unknown)[0]}'")
+        try:
+            bits = fields["bits"]
+            if bits.startswith("["):
+                pairs = [part.split(":") for part in bits[1:-1].split(",")]
+                runs = tuple((int(width), int(slots)) for width, slots in pairs)
+            else:
+                runs = ((int(bits), None),)
+            code = LatticeCode(int(fields["dim"]), int(fields["group"]), runs, fields.get("compander", "none"))
+        except (KeyError, ValueError) as error:
+            raise GLVQError(f"'{text}' is malformed: a lattice needs dim, bits and group") from error
+        if code.dim < 1 or code.group < 1 or code.compander not in COMPANDERS:
+            raise GLVQError(f"'{text}': dim and group must be positive, compander one of {', '.join(COMPANDERS)}")
+        if any(not 1 <= width <= 8 or (slots is not None and slots < 1) for width, slots in code.runs):
+            raise GLVQError(f"'{text}': widths are 1 to 8 bits, and every run has at least one slot")
+        return code
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """One entry of ``quantization_config.weights``."""
+
+    name: str
+    shape: tuple[int, int]
+    code: LatticeCode
+    transposed: bool = False
+    signs_in: str | None = None
+    signs_out: str | None = None
+
+    def part_name(self, part: str) -> str:
+        return part_name(self.name, part)
+
+    def parts(self) -> dict[str, tuple[str, list[int]]]:
+        return {self.part_name(p): spec for p, spec in self.code.parts(*self.shape).items()}
+
+    def to_json(self) -> dict:
+        entry: dict[str, Any] = {"shape": list(self.shape), "code": str(self.code), "transposed": self.transposed}
+        if self.signs_in:
+            entry["signs_in"] = self.signs_in
+        if self.signs_out:
+            entry["signs_out"] = self.signs_out
+        return entry
+
+
+def part_name(weight: str, part: str) -> str:
+    """The tensor that holds a part: ``P.weight`` gives ``P.codes``."""
+    return f"{weight.removesuffix('.weight')}.{part}"
+
+
+class Checkpoint:
+    """An open quantized checkpoint. Everything was checked when it was opened;
+    tensors are read when asked for."""
+
+    def __init__(self, path: Path, config: dict, weights: dict[str, QuantizedWeight], index: dict[str, Any]):
+        self.path, self.config, self.weights = path, config, weights
+        self._index = index
+
+    @property
+    def tensor_names(self) -> list[str]:
+        return sorted(self._index)
+
+    def tensor(self, name: str):
+        """A stored tensor as it is, a part of a weight included."""
+        if name not in self._index:
+            raise GLVQError(f"{self.path}: tensor '{name}' is missing; quantize the model again")
+        return self._index[name][0].get_tensor(name)
+
+    def dense(self, name: str):
+        """The decoded float32 weight, in the orientation the model uses."""
+        from .learning import ops
+
+        weight = self.weights[name]
+        part = {p: self.tensor(weight.part_name(p)) for p in weight.code.parts(*weight.shape)}
+        columns = weight.shape[1]
+        try:
+            dense = ops().dequantize_lattice(
+                part["codes"],
+                part["generators"],
+                part["scales"],
+                part.get("order"),
+                part.get("companders"),
+                columns,
+                weight.code.dim,
+                weight.code.group,
+                weight.code.flat_runs(columns),
+                weight.code.compander,
+                self.tensor(weight.signs_in) if weight.signs_in else None,
+                self.tensor(weight.signs_out) if weight.signs_out else None,
+            )
+        except RuntimeError as error:
+            raise GLVQError(f"{self.path}: weight '{name}' cannot be decoded: {str(error).splitlines()[0]}") from error
+        return dense.t().contiguous() if weight.transposed else dense
+
+    def state_dict(self) -> dict:
+        """All weights of the model: decoded ones, and the others as stored."""
+        hidden = {p for w in self.weights.values() for p in w.parts()}
+        hidden |= {s for w in self.weights.values() for s in (w.signs_in, w.signs_out) if s}
+        state = {name: self.tensor(name) for name in self.tensor_names if name not in hidden}
+        for name in self.weights:
+            state[name] = self.dense(name)
+        return state
+
+
+def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open reads well
+    """Opens a quantized checkpoint and checks everything but the values.
+
+    Raises GLVQError, naming the file and the weight or tensor, for files that
+    are missing, truncated or malformed, unknown codes, and tensors that are
+    missing or of another shape or type.
+    """
+    path = Path(path)
+    config = _read_json(path / "config.json", f"{path} is not a checkpoint: it has no config.json")
+    settings = config.get("quantization_config")
+    if not isinstance(settings, dict) or settings.get("quant_method") != "glvq":
+        raise GLVQError(f"{path} is not quantized by glvq (config.json has no such quantization_config); run glvq quantize")
+    if settings.get("version") != VERSION:
+        raise GLVQError(
+            f"{path} has version {settings.get('version')} of the checkpoint format, this glvq reads {VERSION}; quantize again"
+        )
+    entries = settings.get("weights")
+    if not isinstance(entries, dict):
+        raise GLVQError(f"{path / 'config.json'}: quantization_config has no 'weights'")
+    weights = {name: _parse_weight(path, name, entry) for name, entry in entries.items()}
+    index = _index_tensors(path)
+    for weight in weights.values():
+        expected = weight.parts()
+        for signs, size in ((weight.signs_in, weight.shape[1]), (weight.signs_out, weight.shape[0])):
+            if signs:
+                expected[signs] = ("I32", [-(-size // 32)])
+        for name, (dtype, shape) in expected.items():
+            if name not in index:
+                raise GLVQError(f"{path}: tensor '{name}' of the weight '{weight.name}' is missing; quantize the model again")
+            view = index[name][1]
+            if list(view.get_shape()) != shape or view.get_dtype() != dtype:
+                raise GLVQError(
+                    f"{path}: tensor '{name}' is {view.get_dtype()} {list(view.get_shape())}, but "
+                    f"{weight.code} of a {weight.shape[0]} x {weight.shape[1]} weight needs {dtype} {shape}"
+                )
+    return Checkpoint(path, config, weights, index)
+
+
+def _parse_weight(path: Path, name: str, entry: Any) -> QuantizedWeight:
+    where = f"{path / 'config.json'}: weight '{name}'"
+    try:
+        rows, columns = (int(n) for n in entry["shape"])
+        text = entry["code"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise GLVQError(f"{where} needs a shape of two numbers and a code") from error
+    if rows < 1 or columns < 1:
+        raise GLVQError(f"{where} has the shape {entry['shape']}")
+    try:
+        code = LatticeCode.parse(str(text))
+    except GLVQError as error:
+        raise GLVQError(f"{where}: {error}") from error
+    slots = sum(code.flat_runs(columns)[1::2])
+    if slots != code.slots(columns):
+        raise GLVQError(f"{where}: {code} has {slots} slots, but {columns} columns make {code.slots(columns)}")
+    return QuantizedWeight(
+        name, (rows, columns), code, bool(entry.get("transposed", False)), entry.get("signs_in"), entry.get("signs_out")
+    )
+
+
+def _read_json(file: Path, missing: str) -> dict:
+    if not file.exists():
+        raise GLVQError(missing)
+    try:
+        value = json.loads(file.read_text(encoding="utf8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise GLVQError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise GLVQError(f"{file} is not a JSON object")
+    return value
+
+
+def _index_tensors(path: Path) -> dict[str, Any]:
+    """Tensor name -> (open file, slice) over all shards."""
+    from safetensors import SafetensorError, safe_open
+
+    index_file = path / "model.safetensors.index.json"
+    if (path / "model.safetensors").exists():
+        files = [path / "model.safetensors"]
+    elif index_file.exists():
+        weight_map = _read_json(index_file, "").get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise GLVQError(f"{index_file} has no 'weight_map'")
+        files = [path / shard for shard in sorted(set(weight_map.values()))]
+    else:
+        raise GLVQError(f"{path} has no model.safetensors; quantize the model again")
+    index = {}
+    for file in files:
+        if not file.exists():
+            raise GLVQError(f"{file} is missing; {index_file.name} lists it as a shard")
+        try:
+            opened = safe_open(file, framework="pt")
+            for name in opened.keys():
+                index[name] = (opened, opened.get_slice(name))
+        except (SafetensorError, OSError) as error:
+            raise GLVQError(f"{file} is truncated or not a safetensors file ({error}); quantize the model again") from error
+    return index
+
+
+def load(path: str | Path):
+    """A quantized checkpoint as a Transformers model with decoded float32
+    weights: ``glvq.models.LoadedModel``."""
+    from . import models
+
+    checkpoint = open(path)
+    loaded = models.load(path)
+    if loaded.quantization is not None:
+        models.assign(loaded.model, checkpoint.state_dict(), checkpoint.path)
+        loaded.quantization = None
+    return loaded
+
+
+@contextmanager
+def atomic_folder(output: Path, force: bool = False) -> Iterator[Path]:
+    """A new folder that becomes ``output`` only when the block succeeds.
+
+    Raises GLVQError if ``output`` exists and not ``force``, and when writing
+    fails (full disk, no permission); nothing half-written stays.
+    """
+    output = Path(output)
+    if output.exists() and not force:
+        raise GLVQError(f"{output} exists; choose another folder, or replace it with --force")
+    partial = None
+    try:
+        output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.absolute().parent))
+        partial.chmod(0o755)
+        yield partial
+        if output.exists():
+            # A folder cannot be replaced in one step; the old one is kept
+            # aside until the new one has its place.
+            old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old-", dir=output.absolute().parent))
+            os.rename(output, old / output.name)
+            os.rename(partial, output)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(partial, output)
+    except OSError as error:
+        raise GLVQError(f"{output} cannot be written: {error.strerror or error}") from error
+    finally:
+        if partial is not None and partial.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write(
+    output: Path,
+    config: dict,
+    weights: dict[str, QuantizedWeight],
+    tensors: dict,
+    seed: int,
+    extra: Callable[[Path], None] = lambda folder: None,
+    force: bool = False,
+) -> None:
+    """Writes a checkpoint at once or not at all.
+
+    ``tensors`` are all that is stored; ``extra`` adds further files to the
+    folder it is given. The bytes depend on the arguments only.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic_folder(output, force) as folder:
+        ordered = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
+        try:
+            save_file(ordered, folder / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise GLVQError(f"{output} cannot be written: {error}") from error
+        settings = {
+            **config,
+            "quantization_config": {
+                "quant_method": "glvq",
+                "version": VERSION,
+                "weights": {name: weights[name].to_json() for name in sorted(weights)},
+                "seed": seed,
+            },
+        }
+        (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n")
+        extra(folder)

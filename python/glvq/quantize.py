@@ -1,0 +1,391 @@
+"""Quantization of whole models, one decoder layer after the other.
+
+    report = quantize_model(model, tokenizer, "model-2bit", bits=2, calibration=text)
+
+Each layer sees the activations of the layers already quantized, so that it can
+make up for their errors. Only the hidden states of the calibration windows and
+one layer's Hessians are held beside the model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import checkpoint
+from .calibration import sample_windows, text_windows
+from .checkpoint import LatticeCode, QuantizedWeight
+from .errors import GLVQError
+from .report import Report
+
+# Files a Hugging Face tokenizer is made of are written by the tokenizer; these
+# settings of a configuration describe the source, not the model.
+_FOREIGN_SETTINGS = ("_name_or_path", "_model_name_or_path", "quantization_config", "transformers_version")
+
+
+def default_group(columns: int, dim: int) -> int:
+    """The columns of a group: the largest multiple of 32 (so that every slot
+    fills whole words) and of ``dim``, up to 128, that leaves no ragged group;
+    else the multiple of ``dim`` next to 128."""
+    for group in range(128, 31, -32):
+        if columns % group == 0 and group % dim == 0:
+            return group
+    return max(1, min(128, columns) // dim) * dim
+
+
+def find_linears(module, prefix: str = "") -> dict[str, Any]:
+    """Name -> module of every linear layer with a weight of its own: nn.Linear,
+    and the transposed Conv1D of GPT-2."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    found = {}
+    for name, child in module.named_modules(prefix=prefix):
+        if isinstance(child, (torch.nn.Linear, Conv1D)):
+            found[name] = child
+    return found
+
+
+def _is_transposed(module) -> bool:
+    import torch
+
+    return not isinstance(module, torch.nn.Linear)
+
+
+class _Hessians:
+    """Accumulates E[x xᵀ] of the inputs of linears, once for those that are fed
+    the same tensor (q/k/v, gate/up)."""
+
+    def __init__(self, linears: dict[str, Any]):
+        self.linears = linears
+        self.sums: dict[str, Any] = {}
+        self.rows: dict[str, int] = {}
+        self.leader: dict[str, str] = {}
+        self._last: tuple[Any, str] | None = None
+
+    def _see(self, name: str, x) -> None:
+        # A linear follows the leader it had at its first call. The tensor is
+        # kept alive, so identity is certain.
+        if name not in self.leader:
+            same = self._last is not None and self._last[0] is x
+            self.leader[name] = self._last[1] if same else name
+        if self.leader[name] != name:
+            return
+        self._last = (x, name)
+        flat = x.detach().reshape(-1, x.shape[-1]).float()
+        product = flat.T @ flat
+        if name in self.sums:
+            self.sums[name] += product
+        else:
+            self.sums[name] = product
+        self.rows[name] = self.rows.get(name, 0) + len(flat)
+
+    @contextmanager
+    def watch(self):
+        handles = [
+            linear.register_forward_pre_hook(lambda module, args, name=name: self._see(name, args[0]))
+            for name, linear in self.linears.items()
+        ]
+        try:
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._last = None
+
+    def get(self, name: str):
+        """None for a linear that no calibration input reached."""
+        leader = self.leader.get(name)
+        return None if leader is None else self.sums[leader] / self.rows[leader]
+
+
+class _Weights:
+    """Quantizes one linear after the other and collects what is stored."""
+
+    def __init__(self, bits: int, group: int, dim: int, seed: int, report: Report):
+        from .learning import ops
+
+        self.ops = ops()
+        self.bits, self.group, self.dim, self.seed, self.report = bits, group, dim, seed, report
+        self.weights: dict[str, QuantizedWeight] = {}
+        self.tensors: dict[str, Any] = {}
+
+    def _signs(self, size: int):
+        name = f"glvq.signs.{size}"
+        if name not in self.tensors:
+            self.tensors[name] = self.ops.make_signs(size, self.seed)
+            self.report.shared_bits += 32 * self.tensors[name].numel()
+        return name, self.tensors[name]
+
+    def quantize(self, name: str, module, hessian) -> None:
+        """Stores ``name`` (the weight of ``module``) and gives the module the
+        decoded weight."""
+        import torch
+
+        transposed = _is_transposed(module)
+        dense = module.weight.detach()
+        dense = dense.t() if transposed else dense
+        rows, columns = dense.shape
+        group = self.group or default_group(columns, self.dim)
+        signs_in, words_in = self._signs(columns)
+        signs_out, words_out = self._signs(rows)
+        try:
+            codes, generators, scales, order, runs, proxy_error = self.ops.quantize_lattice(
+                dense, hessian, words_in, words_out, [self.bits], self.dim, group
+            )
+            decoded = self.ops.dequantize_lattice(
+                codes, generators, scales, order, None, columns, self.dim, group, runs, "none", words_in, words_out
+            )
+        except RuntimeError as error:
+            raise GLVQError(f"weight '{name}' cannot be quantized: {str(error).splitlines()[0]}") from error
+        code = LatticeCode(self.dim, group, ((self.bits, None),))
+        weight = QuantizedWeight(name, (rows, columns), code, transposed, signs_in, signs_out)
+        for part, tensor in (("codes", codes), ("generators", generators), ("scales", scales)):
+            self.tensors[weight.part_name(part)] = tensor
+        self.weights[name] = weight
+        bits = self.ops.lattice_storage(rows, columns, self.dim, group, runs)[1]
+        self.report.add(name, (rows, columns), str(code), bits, proxy_error)
+        with torch.no_grad():
+            module.weight.copy_(decoded.t() if transposed else decoded)
+
+    def all_tensors(self, model) -> dict:
+        """The parts, and the tensors of the model that were left as they are;
+        tied ones once."""
+        seen, tensors = set(), dict(self.tensors)
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if name not in self.weights and id(tensor) not in seen:
+                seen.add(id(tensor))
+                tensors[name] = tensor.detach().clone()
+        return tensors
+
+
+@contextmanager
+def _progress(enabled: bool, description: str, total: float):
+    """Yields ``advance(steps, description=None)``."""
+    if not enabled:
+        yield lambda steps, description=None: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda steps, description=None: bar.update(task, advance=steps, description=description)
+
+
+def _check_arguments(model, bits: int, group: int, dim: int) -> None:
+    if not 1 <= bits <= 8:
+        raise GLVQError(f"bits must be 1 to 8, not {bits}")
+    if not 1 <= dim <= 32:
+        raise GLVQError(f"the dimension of the lattice must be 1 to 32, not {dim}")
+    if group < 0 or group % dim:
+        raise GLVQError(f"the group must be a multiple of the dimension {dim}, not {group}")
+    if any(p.is_meta for p in model.parameters()):
+        raise GLVQError("the model has no dense weights: it is quantized already; quantize the original model")
+
+
+def decoder_layers(model) -> tuple[str, Any]:
+    """(name, ModuleList) of the layers of a language model: the list of modules
+    that holds most of the linears. Raises GLVQError when there is none."""
+    import torch
+
+    lists = [
+        (len(find_linears(module)), name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module)
+    ]
+    lists = [item for item in lists if item[0]]
+    if not lists:
+        raise GLVQError(f"{type(model).__name__} has no list of decoder layers; use quantize_module with example inputs")
+    _, name, layers = max(lists, key=lambda item: item[0])
+    return name, layers
+
+
+def _layer_arguments(model, layers, ids):
+    """(hidden states, args and kwargs of each layer) of one forward pass. What a
+    layer gets beside the hidden states (masks, rotary embeddings) does not
+    depend on them, so one pass serves all windows of the same shape."""
+    seen: list[Any] = [None] * len(layers)
+
+    def remember(index):
+        def hook(module, args, kwargs):
+            if args:
+                hidden, rest = args[0], args[1:]
+            else:
+                hidden, rest = kwargs["hidden_states"], ()
+                kwargs = {k: v for k, v in kwargs.items() if k != "hidden_states"}
+            seen[index] = (hidden if index == 0 else None, rest, kwargs)
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(remember(i), with_kwargs=True) for i, layer in enumerate(layers)]
+    try:
+        model(input_ids=ids, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if any(s is None for s in seen):
+        raise GLVQError(f"{type(model).__name__} does not run all its layers in a forward pass; use quantize_module")
+    return seen
+
+
+class _Stop(Exception):
+    """Ends a forward pass after its first layer has been reached."""
+
+
+def _first_hidden(model, layer, ids):
+    """The hidden states that enter the first layer."""
+    caught = []
+
+    def hook(module, args, kwargs):
+        caught.append(args[0] if args else kwargs["hidden_states"])
+        raise _Stop
+
+    handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        model(input_ids=ids, use_cache=False)
+    except _Stop:
+        pass
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def _run_layer(layer, hidden, rest, kwargs):
+    result = layer(hidden, *rest, **kwargs)
+    return result[0] if isinstance(result, tuple) else result
+
+
+def quantize_model(
+    model,
+    tokenizer,
+    output: str | Path,
+    bits: int = 2,
+    group: int = 0,
+    dim: int = 8,
+    calibration: str | None = None,
+    windows: int = 64,
+    length: int = 512,
+    seed: int = 0,
+    force: bool = False,
+    progress: bool = False,
+    batch: int = 4,
+) -> dict:
+    """Quantizes all linears in the decoder layers of a causal language model
+    (float32, Transformers) and writes the checkpoint folder ``output``.
+
+    ``calibration`` is a text; without it the model samples ``windows`` windows of
+    ``length`` tokens itself. ``group`` 0 chooses for each width (default_group).
+    Embeddings, head and norms stay. The model is left with the decoded weights.
+    Returns the totals of the report and the seconds taken; the same input and
+    seed give the same bytes.
+
+    Raises GLVQError for arguments that do not fit, weights that are not finite
+    and an output that exists (unless ``force``) or cannot be written.
+    """
+    import torch
+
+    start = time.perf_counter()
+    output = Path(output)
+    if output.exists() and not force:
+        raise GLVQError(f"{output} exists; choose another folder, or replace it with --force")
+    _check_arguments(model, bits, group, dim)
+    prefix, layers = decoder_layers(model)
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit and length > limit:
+        raise GLVQError(f"windows of {length} tokens exceed the model's context of {limit}; give a smaller --length")
+
+    if calibration is None:
+        with _progress(progress, "sampling text", windows * length) as advance:
+            ids = sample_windows(model, windows, length, seed, advance=advance)
+        source = f"{len(ids)} windows of {length} tokens, sampled from the model itself"
+    else:
+        ids = text_windows(tokenizer, calibration, windows, length)
+        source = f"{len(ids)} windows of {length} tokens of the given text"
+    report = Report(source, seed)
+    weights = _Weights(bits, group, dim, seed, report)
+    batches = ids.split(batch)
+
+    with torch.no_grad(), _progress(progress, "quantizing", len(layers)) as advance:
+        arguments = {size: _layer_arguments(model, layers, ids[:size]) for size in {len(b) for b in batches}}
+        hidden = [_first_hidden(model, layers[0], b) for b in batches]
+        for index, layer in enumerate(layers):
+            linears = find_linears(layer, f"{prefix}.{index}")
+            hessians = _Hessians(linears)
+            with hessians.watch():
+                for h in hidden:
+                    _run_layer(layer, h, *arguments[len(h)][index][1:])
+            for name, linear in linears.items():
+                weights.quantize(f"{name}.weight", linear, hessians.get(name))
+            if index + 1 < len(layers):
+                hidden = [_run_layer(layer, h, *arguments[len(h)][index][1:]) for h in hidden]
+            advance(1, f"layer {index + 1} of {len(layers)}")
+
+    settings = model.config.to_dict()
+    for name in _FOREIGN_SETTINGS:
+        settings.pop(name, None)
+    settings["architectures"] = [type(model).__name__]
+    settings["dtype"] = "float32"
+
+    def add_files(folder: Path) -> None:
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        if getattr(model, "generation_config", None) is not None:
+            model.generation_config.save_pretrained(folder)
+        report.write(folder)
+
+    checkpoint.write(output, settings, weights.weights, weights.all_tensors(model), seed, add_files, force)
+    return {**report.summary(), "seconds": time.perf_counter() - start}
+
+
+def quantize_module(
+    module,
+    inputs: Iterable[Sequence[Any]],
+    output: str | Path,
+    bits: int = 4,
+    group: int = 0,
+    dim: int = 8,
+    seed: int = 0,
+    force: bool = False,
+    progress: bool = False,
+    keep: Callable[[str], bool] = lambda name: False,
+) -> dict:
+    """Quantizes every nn.Linear of any module, with the Hessians of example
+    inputs (tuples of positional arguments), and writes ``output``.
+
+    ``keep(name)`` true leaves a linear as it is. The Hessians are those of the
+    unquantized module and all held at once: for language models
+    quantize_model is better. ``config.json`` has no model configuration but
+    the quantization, unless the module carries one.
+    """
+    import torch
+
+    start = time.perf_counter()
+    output = Path(output)
+    if output.exists() and not force:
+        raise GLVQError(f"{output} exists; choose another folder, or replace it with --force")
+    _check_arguments(module, bits, group, dim)
+    linears = {name: linear for name, linear in find_linears(module).items() if not keep(name)}
+    if not linears:
+        raise GLVQError(f"{type(module).__name__} has no linear layer to quantize")
+    hessians, count = _Hessians(linears), 0
+    with torch.no_grad(), hessians.watch():
+        for arguments in inputs:
+            module(*arguments)
+            count += 1
+    report = Report(f"{count} example inputs", seed)
+    weights = _Weights(bits, group, dim, seed, report)
+    with _progress(progress, "quantizing", len(linears)) as advance:
+        for name, linear in linears.items():
+            weights.quantize(f"{name}.weight" if name else "weight", linear, hessians.get(name))
+            advance(1, name)
+    config = getattr(module, "config", None)
+    settings = config.to_dict() if hasattr(config, "to_dict") else {}
+    for name in _FOREIGN_SETTINGS:
+        settings.pop(name, None)
+    checkpoint.write(output, settings, weights.weights, weights.all_tensors(module), seed, report.write, force)
+    return {**report.summary(), "seconds": time.perf_counter() - start}
