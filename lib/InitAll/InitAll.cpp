@@ -6,6 +6,7 @@
 #include "glvq/Conversion/NativeCPU/Passes.h"
 #include "glvq/Conversion/Passes.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
+#include "glvq/Dialect/GLVQ/Transforms/Passes.h"
 #include "glvq/InitAllDialects.h"
 #include "glvq/InitAllPasses.h"
 #include "glvq/Pipelines/Pipelines.h"
@@ -28,4 +29,5 @@ void mlir::glvq::registerAllPasses() {
   registerGLVQConversionPasses();
   registerGLVQNativeCPUPasses();
   registerLowerToLLVMPipeline();
+  registerGLVQTransformsPasses();
 }
