@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from .errors import GLVQError
+
+# Bits of the safetensors types that parts are stored in.
+BITS = {"I32": 32, "F16": 16, "F32": 32}
 
 
 def describe(path: str | Path) -> tuple[dict, list[dict]]:
@@ -63,16 +67,20 @@ def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
     from . import checkpoint
 
     config = _json(path / "config.json")
-    quantization = config.get("quantization_config")
-    if not quantization or quantization.get("quant_method") != "glvq":
+    if (config.get("quantization_config") or {}).get("quant_method") != "glvq":
         return {"checkpoint": str(path), "architecture": ", ".join(config.get("architectures", [])), "quantized": "no"}, []
-    shapes = checkpoint.tensor_shapes(path)
+    opened = checkpoint.open(path)
     rows, bits, weights = [], 0, 0
-    for name, entry in quantization["weights"].items():
-        count = entry["shape"][0] * entry["shape"][1]
-        own = sum(size * width for size, width in checkpoint.part_sizes(name, shapes))
+    for weight in opened.weights.values():
+        count = weight.shape[0] * weight.shape[1]
+        own = sum(math.prod(shape) * BITS[dtype] for dtype, shape in weight.parts().values())
         rows.append(
-            {"weight": name, "shape": "x".join(map(str, entry["shape"])), "code": entry["code"], "bits per weight": round(own / count, 4)}
+            {
+                "weight": weight.name,
+                "shape": "x".join(map(str, weight.shape)),
+                "code": str(weight.code),
+                "bits per weight": round(own / count, 4),
+            }
         )
         bits, weights = bits + own, weights + count
     summary = {
