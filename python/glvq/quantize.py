@@ -186,6 +186,9 @@ def _check_arguments(model, bits: int, group: int, dim: int) -> None:
         raise GLVQError(f"the group must be a multiple of the dimension {dim}, not {group}")
     if any(p.is_meta for p in model.parameters()):
         raise GLVQError("the model has no dense weights: it is quantized already; quantize the original model")
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise GLVQError(f"weight '{name}' has elements that are not finite; the model is broken")
 
 
 def decoder_layers(model) -> tuple[str, Any]:
