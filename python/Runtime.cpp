@@ -30,8 +30,9 @@ static void check(glvq_status status) {
 
 /// numpy's spelling; bf16 has none and travels as its bits.
 static const char *numpyName(glvq_dtype dtype) {
-  static constexpr const char *names[] = {"bool",  "int8",    "uint8",  "int16",   "int32",
-                                          "int64", "float16", "uint16", "float32", "float64"};
+  static constexpr const char *names[] = {
+      "bool",  "int8",    "uint8",  "int16",   "int32",
+      "int64", "float16", "uint16", "float32", "float64"};
   return names[dtype];
 }
 
@@ -41,7 +42,8 @@ struct Artefact {
   glvq_artefact *handle = nullptr;
   int threads;
 
-  Artefact(const std::string &path, int threads, bool verify) : threads(threads) {
+  Artefact(const std::string &path, int threads, bool verify)
+      : threads(threads) {
     glvq_open_options options{!verify};
     glvq_status status;
     {
@@ -54,15 +56,18 @@ struct Artefact {
   Artefact(const Artefact &) = delete;
 
   nb::object model() const {
-    return nb::module_::import_("json").attr("loads")(glvq_artefact_model(handle));
+    return nb::module_::import_("json").attr("loads")(
+        glvq_artefact_model(handle));
   }
   nb::list entries() const;
 };
 
 class Session {
 public:
-  Session(const Artefact &artefact, int64_t capacity, int threads) : artefact(artefact.handle) {
-    glvq_session_options options{capacity, threads ? threads : artefact.threads};
+  Session(const Artefact &artefact, int64_t capacity, int threads)
+      : artefact(artefact.handle) {
+    glvq_session_options options{capacity,
+                                 threads ? threads : artefact.threads};
     check(glvq_session_create(artefact.handle, &options, &handle));
   }
   ~Session() { glvq_session_destroy(handle); }
@@ -123,8 +128,10 @@ nb::list Artefact::entries() const {
   return result;
 }
 
-nb::dict Session::run(const std::string &entryName, const nb::kwargs &keywords) {
-  const glvq_entry *entry = glvq_artefact_find_entry(artefact, entryName.c_str());
+nb::dict Session::run(const std::string &entryName,
+                      const nb::kwargs &keywords) {
+  const glvq_entry *entry =
+      glvq_artefact_find_entry(artefact, entryName.c_str());
   if (!entry)
     throw nb::value_error(glvq_last_error());
   size_t count = glvq_entry_argument_count(entry);
@@ -150,11 +157,13 @@ nb::dict Session::run(const std::string &entryName, const nb::kwargs &keywords) 
       // converts without loss, so that a mistake does not pass silently.
       nb::object array = numpy.attr("asarray")(value);
       bool isArray = nb::isinstance(value, numpy.attr("ndarray"));
-      if (isArray && !nb::cast<bool>(numpy.attr("can_cast")(array.attr("dtype"), wanted, "safe")))
-        throw nb::type_error(("input '" + input.name + "' is an array of " +
-                              nb::cast<std::string>(nb::str(array.attr("dtype"))) +
-                              "; the entry takes " + wanted)
-                                 .c_str());
+      if (isArray && !nb::cast<bool>(numpy.attr("can_cast")(array.attr("dtype"),
+                                                            wanted, "safe")))
+        throw nb::type_error(
+            ("input '" + input.name + "' is an array of " +
+             nb::cast<std::string>(nb::str(array.attr("dtype"))) +
+             "; the entry takes " + wanted)
+                .c_str());
       input.array = numpy.attr("require")(array, wanted, "CA");
       // `require` may give a scalar one dimension.
       input.array = input.array.attr("reshape")(array.attr("shape"));
@@ -178,51 +187,65 @@ nb::dict Session::run(const std::string &entryName, const nb::kwargs &keywords) 
       continue;
     std::vector<int64_t> &shape = shapes.emplace_back(argument.rank);
     int32_t rank;
-    check(glvq_session_output_shape(handle, entryName.c_str(), inputTensors.data(),
-                                    inputTensors.size(), argument.name, &rank, shape.data()));
+    check(glvq_session_output_shape(handle, entryName.c_str(),
+                                    inputTensors.data(), inputTensors.size(),
+                                    argument.name, &rank, shape.data()));
     nb::list sizes;
     for (int64_t size : shape)
       sizes.append(size);
-    nb::object array = numpy.attr("empty")(nb::tuple(sizes), numpyName(argument.dtype));
+    nb::object array =
+        numpy.attr("empty")(nb::tuple(sizes), numpyName(argument.dtype));
     results[argument.name] = array;
     outputTensors.push_back(
         {argument.name, argument.dtype, argument.rank, shape.data(),
-         reinterpret_cast<void *>(nb::cast<uintptr_t>(array.attr("ctypes").attr("data")))});
+         reinterpret_cast<void *>(
+             nb::cast<uintptr_t>(array.attr("ctypes").attr("data")))});
   }
   glvq_status status;
   {
     nb::gil_scoped_release release;
-    status = glvq_session_run(handle, entryName.c_str(), inputTensors.data(), inputTensors.size(),
-                              outputTensors.data(), outputTensors.size());
+    status = glvq_session_run(handle, entryName.c_str(), inputTensors.data(),
+                              inputTensors.size(), outputTensors.data(),
+                              outputTensors.size());
   }
   check(status);
   return results;
 }
 
 NB_MODULE(_runtime, module) {
-  module.doc() = "Runs glvq artefacts. Needs numpy; neither torch nor a compiler.";
+  module.doc() =
+      "Runs glvq artefacts. Needs numpy; neither torch nor a compiler.";
 
-  nb::class_<Artefact>(module, "Artefact",
-                       "An opened artefact: code loaded, weights mapped into memory.")
-      .def(nb::init<const std::string &, int, bool>(), nb::arg("path"), nb::arg("threads") = 0,
-           nb::arg("verify") = true,
-           "Opens the folder `path`. threads: of each call, 0 for one per CPU. verify: whether "
-           "checksums are checked.\n\nRaises RuntimeError with the reason when it is refused.")
+  nb::class_<Artefact>(
+      module, "Artefact",
+      "An opened artefact: code loaded, weights mapped into memory.")
+      .def(nb::init<const std::string &, int, bool>(), nb::arg("path"),
+           nb::arg("threads") = 0, nb::arg("verify") = true,
+           "Opens the folder `path`. threads: of each call, 0 for one per CPU. "
+           "verify: whether "
+           "checksums are checked.\n\nRaises RuntimeError with the reason when "
+           "it is refused.")
       .def_prop_ro("entries", &Artefact::entries,
-                   "The entry points: a list of {name, arguments: [{name, role, dtype, shape}]}.")
-      .def_prop_ro("model", &Artefact::model, "What the artefact says about its model: a dict.")
+                   "The entry points: a list of {name, arguments: [{name, "
+                   "role, dtype, shape}]}.")
+      .def_prop_ro("model", &Artefact::model,
+                   "What the artefact says about its model: a dict.")
       .def(
           "session",
           [](const Artefact &artefact, int64_t capacity, int threads) {
             return std::make_unique<Session>(artefact, capacity, threads);
           },
           nb::arg("capacity") = 0, nb::arg("threads") = 0,
-          "A new session with empty states that hold `capacity` tokens (0: the model's context).");
+          "A new session with empty states that hold `capacity` tokens (0: the "
+          "model's context).");
 
   nb::class_<Session>(module, "Session", "The states of one conversation.")
-      .def("run", &Session::run, nb::arg("entry"), nb::arg("inputs").noconvert(),
-           "Runs an entry, its inputs given by name as numbers or arrays; returns {name: array}.\n\n"
-           "Raises ValueError when an input does not fit. Other Python threads run meanwhile.")
+      .def("run", &Session::run, nb::arg("entry"),
+           nb::arg("inputs").noconvert(),
+           "Runs an entry, its inputs given by name as numbers or arrays; "
+           "returns {name: array}.\n\n"
+           "Raises ValueError when an input does not fit. Other Python threads "
+           "run meanwhile.")
       .def("reset", &Session::reset, "Empties the states.")
       .def_prop_ro("capacity", &Session::capacity)
       .def_prop_ro("threads", &Session::threads);

@@ -42,13 +42,14 @@ struct Argument {
   glvq_role role = GLVQ_INPUT;
   glvq_dtype dtype = GLVQ_F32;
   bool scalar = false;
-  std::vector<int64_t> shape;          // -1: dynamic
-  std::vector<std::string> dimensions; // "": static
+  std::vector<int64_t> shape;               // -1: dynamic
+  std::vector<std::string> dimensions;      // "": static
   std::vector<const char *> dimensionNames; // of `dimensions`, for the C API
-  const std::byte *weight = nullptr;   // in the mapped file
+  const std::byte *weight = nullptr;        // in the mapped file
 
   glvq_argument view() const {
-    return {name.c_str(),       role,         dtype, static_cast<int32_t>(shape.size()),
+    return {name.c_str(), role,
+            dtype,        static_cast<int32_t>(shape.size()),
             shape.data(), dimensionNames.data()};
   }
 };
@@ -59,7 +60,8 @@ public:
   Library() = default;
   explicit Library(const std::string &path);
   ~Library();
-  Library(Library &&other) noexcept : handle(std::exchange(other.handle, nullptr)) {}
+  Library(Library &&other) noexcept
+      : handle(std::exchange(other.handle, nullptr)) {}
   Library &operator=(Library &&other) noexcept {
     std::swap(handle, other.handle);
     return *this;
@@ -90,7 +92,8 @@ struct glvq_artefact {
   int64_t contextLength = 0;
   int64_t vocabSize = 0;
   std::vector<glvq_entry> entries;
-  /// The share of the artefact that its handle stands for; null once it is closed.
+  /// The share of the artefact that its handle stands for; null once it is
+  /// closed.
   std::shared_ptr<glvq_artefact> handle;
 
 private:

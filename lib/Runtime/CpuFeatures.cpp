@@ -97,7 +97,9 @@ static const Feature *find(std::string_view name) {
   return nullptr;
 }
 
-bool glvq::isCodeFeature(std::string_view feature) { return find(feature) != nullptr; }
+bool glvq::isCodeFeature(std::string_view feature) {
+  return find(feature) != nullptr;
+}
 
 #if defined(__x86_64__)
 static bool osSaves(State state) {
@@ -120,8 +122,8 @@ bool glvq::hostHasFeature(std::string_view name) {
     return false;
 #if defined(__x86_64__)
   uint32_t reg[4];
-  if (!__get_cpuid_count(feature->leaf, feature->subleaf, &reg[EAX], &reg[EBX], &reg[ECX],
-                         &reg[EDX]))
+  if (!__get_cpuid_count(feature->leaf, feature->subleaf, &reg[EAX], &reg[EBX],
+                         &reg[ECX], &reg[EDX]))
     return false;
   return (reg[feature->reg] >> feature->bit & 1) && osSaves(feature->state);
 #else

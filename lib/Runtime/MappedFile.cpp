@@ -17,7 +17,8 @@
 
 using namespace glvq;
 
-std::optional<MappedFile> MappedFile::open(const std::string &path, std::string &error) {
+std::optional<MappedFile> MappedFile::open(const std::string &path,
+                                           std::string &error) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     error = path + ": cannot open: " + std::strerror(errno);
@@ -52,7 +53,8 @@ MappedFile::~MappedFile() {
 
 std::string glvq::xxh64Hex(std::span<const std::byte> bytes) {
   char digits[17];
-  std::snprintf(digits, sizeof(digits), "%016llx",
-                static_cast<unsigned long long>(XXH64(bytes.data(), bytes.size(), 0)));
+  std::snprintf(
+      digits, sizeof(digits), "%016llx",
+      static_cast<unsigned long long>(XXH64(bytes.data(), bytes.size(), 0)));
   return digits;
 }

@@ -28,10 +28,10 @@ size_t glvq::safeTensorsElementSize(std::string_view dtype) {
 /// Reads one header entry; returns what is wrong with it, or "".
 static std::string readView(const json &entry, std::span<const std::byte> data,
                             TensorView &view) {
-  if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() ||
-      !entry.contains("shape") || !entry["shape"].is_array() ||
-      !entry.contains("data_offsets") || !entry["data_offsets"].is_array() ||
-      entry["data_offsets"].size() != 2)
+  if (!entry.is_object() || !entry.contains("dtype") ||
+      !entry["dtype"].is_string() || !entry.contains("shape") ||
+      !entry["shape"].is_array() || !entry.contains("data_offsets") ||
+      !entry["data_offsets"].is_array() || entry["data_offsets"].size() != 2)
     return "its header entry needs dtype, shape and data_offsets";
   view.dtype = entry["dtype"].get<std::string>();
   size_t elementSize = safeTensorsElementSize(view.dtype);
@@ -53,13 +53,14 @@ static std::string readView(const json &entry, std::span<const std::byte> data,
     return "its data ends at byte " + std::to_string(end) + " of " +
            std::to_string(data.size()) + ": the file is truncated or corrupt";
   if (end - begin != count)
-    return "its data has " + std::to_string(end - begin) + " bytes, its shape needs " +
-           std::to_string(count);
+    return "its data has " + std::to_string(end - begin) +
+           " bytes, its shape needs " + std::to_string(count);
   view.bytes = data.subspan(begin, count);
   return "";
 }
 
-std::optional<SafeTensors> SafeTensors::open(const std::string &path, std::string &error) {
+std::optional<SafeTensors> SafeTensors::open(const std::string &path,
+                                             std::string &error) {
   std::optional<MappedFile> file = MappedFile::open(path, error);
   if (!file)
     return std::nullopt;
@@ -68,7 +69,8 @@ std::optional<SafeTensors> SafeTensors::open(const std::string &path, std::strin
   std::span<const std::byte> bytes = result.mapped.bytes();
   uint64_t length = 0;
   if (bytes.size() < sizeof(length)) {
-    error = path + ": truncated: a safetensors file starts with an 8-byte length";
+    error =
+        path + ": truncated: a safetensors file starts with an 8-byte length";
     return std::nullopt;
   }
   std::memcpy(&length, bytes.data(), sizeof(length));
@@ -78,8 +80,10 @@ std::optional<SafeTensors> SafeTensors::open(const std::string &path, std::strin
             std::to_string(bytes.size());
     return std::nullopt;
   }
-  const char *text = reinterpret_cast<const char *>(bytes.data()) + sizeof(length);
-  json header = json::parse(text, text + length, nullptr, /*allow_exceptions=*/false);
+  const char *text =
+      reinterpret_cast<const char *>(bytes.data()) + sizeof(length);
+  json header =
+      json::parse(text, text + length, nullptr, /*allow_exceptions=*/false);
   if (!header.is_object()) {
     error = path + ": not a safetensors file: its header is not a JSON object";
     return std::nullopt;

@@ -16,13 +16,14 @@ using namespace glvq;
 //===----------------------------------------------------------------------===//
 
 LazyMemory::LazyMemory(size_t bytes) : size(bytes ? bytes : 1) {
-  data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-              -1, 0);
+  data = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
     data = nullptr;
     throw Error(GLVQ_ERROR_MEMORY, "cannot reserve " + std::to_string(size) +
                                        " bytes for the states of a session (" +
-                                       std::strerror(errno) + "); ask for a smaller capacity");
+                                       std::strerror(errno) +
+                                       "); ask for a smaller capacity");
   }
 }
 
@@ -39,13 +40,16 @@ static size_t byteSize(const std::string &name, glvq_dtype dtype,
                        const std::vector<int64_t> &shape) {
   size_t bytes = glvq_dtype_size(dtype);
   for (int64_t size : shape)
-    if (__builtin_mul_overflow(bytes, static_cast<size_t>(size), &bytes) || bytes > PTRDIFF_MAX)
-      throw Error(GLVQ_ERROR_MEMORY, "'" + name + "' is too large: " +
-                                         describe(dtype, shape.size(), shape.data()));
+    if (__builtin_mul_overflow(bytes, static_cast<size_t>(size), &bytes) ||
+        bytes > PTRDIFF_MAX)
+      throw Error(GLVQ_ERROR_MEMORY,
+                  "'" + name + "' is too large: " +
+                      describe(dtype, shape.size(), shape.data()));
   return bytes;
 }
 
-glvq_session::glvq_session(ArtefactRef ref, int64_t wantedCapacity, int32_t threads)
+glvq_session::glvq_session(ArtefactRef ref, int64_t wantedCapacity,
+                           int32_t threads)
     : artefact(std::move(ref)), capacity(wantedCapacity),
       pool(threads > 0 ? threads : availableCpus()) {
   if (capacity == 0)
@@ -64,16 +68,19 @@ void glvq_session::addState(const Argument &argument) {
   if (auto it = states.find(argument.name); it != states.end()) {
     if (it->second.dtype != argument.dtype || it->second.shape != shape)
       throw Error(GLVQ_ERROR_FORMAT,
-                  "entries disagree on the type or shape of state '" + argument.name + "'");
+                  "entries disagree on the type or shape of state '" +
+                      argument.name + "'");
     return;
   }
   LazyMemory memory(byteSize(argument.name, argument.dtype, shape));
-  states.emplace(argument.name, State{argument.dtype, std::move(shape), std::move(memory)});
+  states.emplace(argument.name,
+                 State{argument.dtype, std::move(shape), std::move(memory)});
 }
 
 void glvq_session::reset() {
   if (busy.exchange(true, std::memory_order_acquire))
-    throw Error(GLVQ_ERROR_BUSY, "the session is running a call; reset it afterwards");
+    throw Error(GLVQ_ERROR_BUSY,
+                "the session is running a call; reset it afterwards");
   for (auto &[name, state] : states)
     state.memory.clear();
   busy.store(false, std::memory_order_release);
@@ -88,7 +95,9 @@ namespace {
 /// Sizes of the named dimensions of one call.
 class Dimensions {
 public:
-  explicit Dimensions(int64_t capacity) { sizes.emplace(capacityDimension, capacity); }
+  explicit Dimensions(int64_t capacity) {
+    sizes.emplace(capacityDimension, capacity);
+  }
 
   /// Checks `tensor` against `argument` and learns the sizes of its dimensions.
   void bind(const Argument &argument, const glvq_tensor &tensor);
@@ -104,8 +113,9 @@ private:
   std::map<std::string, int64_t> sizes;
 };
 
-/// Memory of the memref descriptors of a call. Each is {allocated, aligned, offset,
-/// sizes[rank], strides[rank]}: pointers and int64_t have one size here.
+/// Memory of the memref descriptors of a call. Each is {allocated, aligned,
+/// offset, sizes[rank], strides[rank]}: pointers and int64_t have one size
+/// here.
 class Descriptors {
 public:
   explicit Descriptors(const glvq_entry &entry) {
@@ -136,17 +146,20 @@ private:
 
 } // namespace
 
-static const char *roleName(glvq_role role) { return role == GLVQ_INPUT ? "input" : "output"; }
+static const char *roleName(glvq_role role) {
+  return role == GLVQ_INPUT ? "input" : "output";
+}
 
 void Dimensions::bind(const Argument &argument, const glvq_tensor &tensor) {
   auto refuse = [&](const std::string &why) {
-    throw Error(GLVQ_ERROR_ARGUMENT,
-                std::string(roleName(argument.role)) + " '" + argument.name + "': " + why);
+    throw Error(GLVQ_ERROR_ARGUMENT, std::string(roleName(argument.role)) +
+                                         " '" + argument.name + "': " + why);
   };
   if (tensor.rank < 0 || (tensor.rank > 0 && !tensor.shape))
     refuse("the tensor has no shape");
   std::string given = describe(tensor.dtype, tensor.rank, tensor.shape);
-  if (tensor.dtype != argument.dtype || size_t(tensor.rank) != argument.shape.size())
+  if (tensor.dtype != argument.dtype ||
+      size_t(tensor.rank) != argument.shape.size())
     refuse("is " + given + ", the entry takes " + describe(argument.view()));
   bool empty = false;
   for (size_t i = 0; i < argument.shape.size(); ++i) {
@@ -157,39 +170,43 @@ void Dimensions::bind(const Argument &argument, const glvq_tensor &tensor) {
       sizes.emplace(argument.dimensions[i], actual);
     else if (actual != expected)
       refuse("is " + given + ", the entry takes " + describe(argument.view()) +
-             (argument.shape[i] < 0
-                  ? " where " + argument.dimensions[i] + " is " + std::to_string(expected)
-                  : ""));
+             (argument.shape[i] < 0 ? " where " + argument.dimensions[i] +
+                                          " is " + std::to_string(expected)
+                                    : ""));
     empty |= actual == 0;
   }
   if (!tensor.data && !empty)
     refuse("data is null");
-  if (reinterpret_cast<uintptr_t>(tensor.data) % glvq_dtype_size(tensor.dtype) != 0)
+  if (reinterpret_cast<uintptr_t>(tensor.data) %
+          glvq_dtype_size(tensor.dtype) !=
+      0)
     refuse("data is not aligned to its element type");
 }
 
 /// The tensor of this name; throws when it is missing or given twice.
 static const glvq_tensor &findTensor(std::span<const glvq_tensor> tensors,
-                                     const Argument &argument, const std::string &entry) {
+                                     const Argument &argument,
+                                     const std::string &entry) {
   const glvq_tensor *found = nullptr;
   for (const glvq_tensor &tensor : tensors) {
     if (!tensor.name || argument.name != tensor.name)
       continue;
     if (found)
-      throw Error(GLVQ_ERROR_ARGUMENT, std::string(roleName(argument.role)) + " '" +
-                                           argument.name + "' is given twice");
+      throw Error(GLVQ_ERROR_ARGUMENT, std::string(roleName(argument.role)) +
+                                           " '" + argument.name +
+                                           "' is given twice");
     found = &tensor;
   }
   if (!found)
-    throw Error(GLVQ_ERROR_ARGUMENT, "entry '" + entry + "' needs the " +
-                                         roleName(argument.role) + " '" + argument.name + "': " +
-                                         describe(argument.view()));
+    throw Error(GLVQ_ERROR_ARGUMENT,
+                "entry '" + entry + "' needs the " + roleName(argument.role) +
+                    " '" + argument.name + "': " + describe(argument.view()));
   return *found;
 }
 
 /// Refuses tensors that the entry does not have.
-static void checkNames(const glvq_entry &entry, std::span<const glvq_tensor> tensors,
-                       glvq_role role) {
+static void checkNames(const glvq_entry &entry,
+                       std::span<const glvq_tensor> tensors, glvq_role role) {
   for (const glvq_tensor &tensor : tensors) {
     std::string known;
     bool found = false;
@@ -200,21 +217,24 @@ static void checkNames(const glvq_entry &entry, std::span<const glvq_tensor> ten
       known += (known.empty() ? "" : ", ") + argument.name;
     }
     if (!found)
-      throw Error(GLVQ_ERROR_ARGUMENT, "entry '" + entry.name + "' has no " + roleName(role) +
-                                           " '" + (tensor.name ? tensor.name : "") +
-                                           "'; it has: " + known);
+      throw Error(GLVQ_ERROR_ARGUMENT,
+                  "entry '" + entry.name + "' has no " + roleName(role) + " '" +
+                      (tensor.name ? tensor.name : "") + "'; it has: " + known);
   }
 }
 
 /// What a decoder-only model takes for granted (docs/ModelModule.md) and would
 /// otherwise answer with wild memory accesses.
-static void checkDecoderCall(const glvq_entry &entry, std::span<const glvq_tensor> inputs,
+static void checkDecoderCall(const glvq_entry &entry,
+                             std::span<const glvq_tensor> inputs,
                              int64_t capacity, int64_t vocabSize) {
   const glvq_tensor *tokens = nullptr, *position = nullptr;
   for (const glvq_tensor &tensor : inputs) {
-    if (std::strcmp(tensor.name, "tokens") == 0 && tensor.dtype == GLVQ_I64 && tensor.rank == 2)
+    if (std::strcmp(tensor.name, "tokens") == 0 && tensor.dtype == GLVQ_I64 &&
+        tensor.rank == 2)
       tokens = &tensor;
-    if (std::strcmp(tensor.name, "position") == 0 && tensor.dtype == GLVQ_I64 && tensor.rank == 0)
+    if (std::strcmp(tensor.name, "position") == 0 && tensor.dtype == GLVQ_I64 &&
+        tensor.rank == 0)
       position = &tensor;
   }
   if (!tokens || !position)
@@ -222,22 +242,27 @@ static void checkDecoderCall(const glvq_entry &entry, std::span<const glvq_tenso
   int64_t count = tokens->shape[0] * tokens->shape[1];
   int64_t begin = *static_cast<const int64_t *>(position->data);
   if (count == 0)
-    throw Error(GLVQ_ERROR_ARGUMENT, "entry '" + entry.name + "' needs at least one token");
+    throw Error(GLVQ_ERROR_ARGUMENT,
+                "entry '" + entry.name + "' needs at least one token");
   if (begin < 0 || begin > capacity - tokens->shape[1])
     throw Error(GLVQ_ERROR_ARGUMENT,
-                "position " + std::to_string(begin) + " and " + std::to_string(tokens->shape[1]) +
-                    " tokens do not fit the session's capacity of " + std::to_string(capacity));
+                "position " + std::to_string(begin) + " and " +
+                    std::to_string(tokens->shape[1]) +
+                    " tokens do not fit the session's capacity of " +
+                    std::to_string(capacity));
   if (vocabSize > 0)
-    for (int64_t id : std::span(static_cast<const int64_t *>(tokens->data), size_t(count)))
+    for (int64_t id :
+         std::span(static_cast<const int64_t *>(tokens->data), size_t(count)))
       if (id < 0 || id >= vocabSize)
         throw Error(GLVQ_ERROR_ARGUMENT, "token id " + std::to_string(id) +
                                              " is not in the vocabulary of " +
                                              std::to_string(vocabSize));
 }
 
-std::vector<int64_t> glvq_session::outputShape(std::string_view entryName,
-                                               std::span<const glvq_tensor> inputs,
-                                               std::string_view output) const {
+std::vector<int64_t>
+glvq_session::outputShape(std::string_view entryName,
+                          std::span<const glvq_tensor> inputs,
+                          std::string_view output) const {
   const glvq_entry &entry = artefact->entry(entryName);
   checkNames(entry, inputs, GLVQ_INPUT);
   Dimensions dimensions(capacity);
@@ -251,16 +276,19 @@ std::vector<int64_t> glvq_session::outputShape(std::string_view entryName,
     for (size_t i = 0; i < argument.shape.size(); ++i) {
       shape.push_back(dimensions.size(argument, i));
       if (shape.back() < 0)
-        throw Error(GLVQ_ERROR_ARGUMENT, "size '" + argument.dimensions[i] + "' of output '" +
-                                             argument.name + "' does not follow from the inputs");
+        throw Error(GLVQ_ERROR_ARGUMENT,
+                    "size '" + argument.dimensions[i] + "' of output '" +
+                        argument.name + "' does not follow from the inputs");
     }
     return shape;
   }
-  throw Error(GLVQ_ERROR_ARGUMENT,
-              "entry '" + entry.name + "' has no output '" + std::string(output) + "'");
+  throw Error(GLVQ_ERROR_ARGUMENT, "entry '" + entry.name +
+                                       "' has no output '" +
+                                       std::string(output) + "'");
 }
 
-void glvq_session::run(std::string_view entryName, std::span<const glvq_tensor> inputs,
+void glvq_session::run(std::string_view entryName,
+                       std::span<const glvq_tensor> inputs,
                        std::span<const glvq_tensor> outputs) {
   const glvq_entry &entry = artefact->entry(entryName);
   checkNames(entry, inputs, GLVQ_INPUT);
@@ -274,12 +302,14 @@ void glvq_session::run(std::string_view entryName, std::span<const glvq_tensor> 
     switch (argument.role) {
     case GLVQ_INPUT:
     case GLVQ_OUTPUT: {
-      const glvq_tensor &tensor =
-          findTensor(argument.role == GLVQ_INPUT ? inputs : outputs, argument, entry.name);
+      const glvq_tensor &tensor = findTensor(
+          argument.role == GLVQ_INPUT ? inputs : outputs, argument, entry.name);
       dimensions.bind(argument, tensor);
-      arguments.push_back(argument.scalar
-                              ? tensor.data
-                              : descriptors.add(tensor.data, {tensor.shape, size_t(tensor.rank)}));
+      arguments.push_back(
+          argument.scalar
+              ? tensor.data
+              : descriptors.add(tensor.data,
+                                {tensor.shape, size_t(tensor.rank)}));
       break;
     }
     case GLVQ_STATE: {
@@ -295,7 +325,9 @@ void glvq_session::run(std::string_view entryName, std::span<const glvq_tensor> 
   checkDecoderCall(entry, inputs, capacity, artefact->vocabSize);
 
   if (busy.exchange(true, std::memory_order_acquire))
-    throw Error(GLVQ_ERROR_BUSY, "the session is running a call already; use a session a thread");
+    throw Error(
+        GLVQ_ERROR_BUSY,
+        "the session is running a call already; use a session a thread");
   {
     ThreadPool::Scope scope(&pool);
     entry.function(arguments.data());

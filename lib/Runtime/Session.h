@@ -1,6 +1,7 @@
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //
-// A session: the states of one user of an artefact and the threads of its calls.
+// A session: the states of one user of an artefact and the threads of its
+// calls.
 
 #ifndef GLVQ_RUNTIME_SESSION_H
 #define GLVQ_RUNTIME_SESSION_H
@@ -36,7 +37,8 @@ struct glvq_session {
   void reset();
   void run(std::string_view entry, std::span<const glvq_tensor> inputs,
            std::span<const glvq_tensor> outputs);
-  std::vector<int64_t> outputShape(std::string_view entry, std::span<const glvq_tensor> inputs,
+  std::vector<int64_t> outputShape(std::string_view entry,
+                                   std::span<const glvq_tensor> inputs,
                                    std::string_view output) const;
 
   glvq::ArtefactRef artefact;

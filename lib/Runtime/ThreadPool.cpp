@@ -85,7 +85,8 @@ void ThreadPool::parallelFor(Body newBody, void *newContext, int64_t newCount) {
   body = newBody;
   context = newContext;
   count = newCount;
-  pending.store(static_cast<uint32_t>(workers.size()), std::memory_order_relaxed);
+  pending.store(static_cast<uint32_t>(workers.size()),
+                std::memory_order_relaxed);
   generation.fetch_add(1, std::memory_order_release);
   generation.notify_all();
   runPart(0);
@@ -93,7 +94,8 @@ void ThreadPool::parallelFor(Body newBody, void *newContext, int64_t newCount) {
     waitWhile(pending, left);
 }
 
-ThreadPool::Scope::Scope(ThreadPool *pool) : previous(std::exchange(currentPool, pool)) {}
+ThreadPool::Scope::Scope(ThreadPool *pool)
+    : previous(std::exchange(currentPool, pool)) {}
 ThreadPool::Scope::~Scope() { currentPool = previous; }
 
 void ThreadPool::hook(Body body, void *context, int64_t count) {

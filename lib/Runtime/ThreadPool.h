@@ -1,7 +1,7 @@
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //
-// The threads of a session, and the function behind the `glvq_parallel_for` hook
-// of compiled code (docs/ArtefactFormat.md).
+// The threads of a session, and the function behind the `glvq_parallel_for`
+// hook of compiled code (docs/ArtefactFormat.md).
 
 #ifndef GLVQ_RUNTIME_THREADPOOL_H
 #define GLVQ_RUNTIME_THREADPOOL_H
@@ -40,8 +40,8 @@ public:
     ThreadPool *previous;
   };
 
-  /// What compiled code calls. Without a pool on this thread (inside a body: loops
-  /// do not nest), the loop runs on the calling thread.
+  /// What compiled code calls. Without a pool on this thread (inside a body:
+  /// loops do not nest), the loop runs on the calling thread.
   static void hook(Body body, void *context, int64_t count);
 
 private:

@@ -10,13 +10,13 @@
 
 namespace glvq {
 
-/// Whether `feature` ("avx512f", …) is one whose instructions a code generator may
-/// emit unasked. Only such features are recorded in a manifest; system and
+/// Whether `feature` ("avx512f", …) is one whose instructions a code generator
+/// may emit unasked. Only such features are recorded in a manifest; system and
 /// tuning features never decide whether code runs.
 bool isCodeFeature(std::string_view feature);
 
-/// Whether this machine, including its operating system, supports `feature`. False
-/// for a name that is not a code feature.
+/// Whether this machine, including its operating system, supports `feature`.
+/// False for a name that is not a code feature.
 bool hostHasFeature(std::string_view feature);
 
 /// "x86_64", "aarch64", … : the first part of the triple of this process.

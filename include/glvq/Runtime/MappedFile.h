@@ -18,7 +18,8 @@ namespace glvq {
 class MappedFile {
 public:
   /// Maps the regular file `path`; on failure says why, naming the file.
-  static std::optional<MappedFile> open(const std::string &path, std::string &error);
+  static std::optional<MappedFile> open(const std::string &path,
+                                        std::string &error);
 
   MappedFile() = default;
   MappedFile(MappedFile &&other) noexcept { swap(other); }

@@ -27,13 +27,17 @@ size_t safeTensorsElementSize(std::string_view dtype);
 
 class SafeTensors {
 public:
-  /// Maps `path` and checks its header: every tensor lies in the file and has the
-  /// size of its shape. On failure says why, naming the file and the tensor.
-  static std::optional<SafeTensors> open(const std::string &path, std::string &error);
+  /// Maps `path` and checks its header: every tensor lies in the file and has
+  /// the size of its shape. On failure says why, naming the file and the
+  /// tensor.
+  static std::optional<SafeTensors> open(const std::string &path,
+                                         std::string &error);
 
   /// Null when there is no tensor of this name.
   const TensorView *find(std::string_view name) const;
-  const std::map<std::string, TensorView, std::less<>> &tensors() const { return views; }
+  const std::map<std::string, TensorView, std::less<>> &tensors() const {
+    return views;
+  }
   const MappedFile &file() const { return mapped; }
 
 private:

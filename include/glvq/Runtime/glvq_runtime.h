@@ -1,7 +1,8 @@
 /* Part of glvq. Apache-2.0 WITH LLVM-exception. */
 /*
- * The C interface of the glvq runtime: opens an artefact (docs/ArtefactFormat.md),
- * says what is inside, and runs its entry points. C99.
+ * The C interface of the glvq runtime: opens an artefact
+ * (docs/ArtefactFormat.md), says what is inside, and runs its entry points.
+ * C99.
  *
  *   glvq_artefact *artefact;
  *   if (glvq_artefact_open("smollm2.glvq", NULL, &artefact) != GLVQ_OK)
@@ -10,8 +11,8 @@
  *   glvq_session_create(artefact, NULL, &session);
  *   glvq_tensor in[2] = {{"tokens", GLVQ_I64, 2, (int64_t[]){1, 1}, &token},
  *                        {"position", GLVQ_I64, 0, NULL, &position}};
- *   glvq_tensor out[1] = {{"logits", GLVQ_F32, 3, (int64_t[]){1, 1, 49152}, logits}};
- *   glvq_session_run(session, "decode", in, 2, out, 1);
+ *   glvq_tensor out[1] = {{"logits", GLVQ_F32, 3, (int64_t[]){1, 1, 49152},
+ * logits}}; glvq_session_run(session, "decode", in, 2, out, 1);
  *
  * Threads: an artefact may be used by any number of threads at once. A session
  * serves one call at a time; different sessions run at the same time. The
@@ -36,21 +37,24 @@ extern "C" {
 /* The artefact format this runtime reads ("version" in manifest.json). */
 #define GLVQ_ARTEFACT_VERSION 1
 
-/* An opened artefact: code loaded, weights mapped (shared between processes). */
+/* An opened artefact: code loaded, weights mapped (shared between processes).
+ */
 typedef struct glvq_artefact glvq_artefact;
 /* An entry point of an artefact; lives as long as the artefact. */
 typedef struct glvq_entry glvq_entry;
-/* States (such as the KV cache) and threads; one conversation has one session. */
+/* States (such as the KV cache) and threads; one conversation has one session.
+ */
 typedef struct glvq_session glvq_session;
 
 typedef enum glvq_status {
   GLVQ_OK = 0,
-  GLVQ_ERROR_IO = 1,       /* a file is missing or cannot be read */
-  GLVQ_ERROR_FORMAT = 2,   /* not an artefact, or a malformed one */
-  GLVQ_ERROR_VERSION = 3,  /* an artefact of another format version */
-  GLVQ_ERROR_CORRUPT = 4,  /* size or checksum of a file is wrong */
-  GLVQ_ERROR_TARGET = 5,   /* compiled for another machine or CPU feature */
-  GLVQ_ERROR_WEIGHT = 6,   /* a weight is missing or has the wrong type or shape */
+  GLVQ_ERROR_IO = 1,      /* a file is missing or cannot be read */
+  GLVQ_ERROR_FORMAT = 2,  /* not an artefact, or a malformed one */
+  GLVQ_ERROR_VERSION = 3, /* an artefact of another format version */
+  GLVQ_ERROR_CORRUPT = 4, /* size or checksum of a file is wrong */
+  GLVQ_ERROR_TARGET = 5,  /* compiled for another machine or CPU feature */
+  GLVQ_ERROR_WEIGHT =
+      6, /* a weight is missing or has the wrong type or shape */
   GLVQ_ERROR_ARGUMENT = 7, /* the caller's argument is wrong */
   GLVQ_ERROR_BUSY = 8,     /* the session is running a call already */
   GLVQ_ERROR_MEMORY = 9    /* memory or threads cannot be had */
@@ -115,25 +119,31 @@ typedef struct glvq_session_options {
 /* Why the last call on this thread failed; "" when none did. Valid until the
    next call on this thread. */
 GLVQ_API const char *glvq_last_error(void);
-GLVQ_API const char *glvq_dtype_name(glvq_dtype dtype); /* "f32", ...; NULL if unknown */
-GLVQ_API size_t glvq_dtype_size(glvq_dtype dtype);      /* bytes; 0 if unknown */
+GLVQ_API const char *
+glvq_dtype_name(glvq_dtype dtype); /* "f32", ...; NULL if unknown */
+GLVQ_API size_t glvq_dtype_size(glvq_dtype dtype); /* bytes; 0 if unknown */
 
-/* Opens the artefact in folder `path`. Refuses, naming the reason, one of another
-   version, with a missing, truncated or changed file, compiled for a CPU feature
-   that this machine lacks, or lacking a weight. `options` may be NULL. */
-GLVQ_API glvq_status glvq_artefact_open(const char *path, const glvq_open_options *options,
+/* Opens the artefact in folder `path`. Refuses, naming the reason, one of
+   another version, with a missing, truncated or changed file, compiled for a
+   CPU feature that this machine lacks, or lacking a weight. `options` may be
+   NULL. */
+GLVQ_API glvq_status glvq_artefact_open(const char *path,
+                                        const glvq_open_options *options,
                                         glvq_artefact **artefact);
 /* Closes it when its last session is destroyed; NULL is allowed. */
 GLVQ_API void glvq_artefact_close(glvq_artefact *artefact);
 
-/* The manifest's "model" object (architecture, vocab_size, ...) as JSON text. */
+/* The manifest's "model" object (architecture, vocab_size, ...) as JSON text.
+ */
 GLVQ_API const char *glvq_artefact_model(const glvq_artefact *artefact);
 GLVQ_API size_t glvq_artefact_entry_count(const glvq_artefact *artefact);
 /* NULL when index is too large. */
-GLVQ_API const glvq_entry *glvq_artefact_entry(const glvq_artefact *artefact, size_t index);
-/* NULL, and an error that lists the entries, when there is none of this name. */
-GLVQ_API const glvq_entry *glvq_artefact_find_entry(const glvq_artefact *artefact,
-                                                    const char *name);
+GLVQ_API const glvq_entry *glvq_artefact_entry(const glvq_artefact *artefact,
+                                               size_t index);
+/* NULL, and an error that lists the entries, when there is none of this name.
+ */
+GLVQ_API const glvq_entry *
+glvq_artefact_find_entry(const glvq_artefact *artefact, const char *name);
 GLVQ_API const char *glvq_entry_name(const glvq_entry *entry);
 GLVQ_API size_t glvq_entry_argument_count(const glvq_entry *entry);
 GLVQ_API glvq_status glvq_entry_argument(const glvq_entry *entry, size_t index,
@@ -149,19 +159,22 @@ GLVQ_API glvq_status glvq_session_reset(glvq_session *session);
 GLVQ_API int64_t glvq_session_capacity(const glvq_session *session);
 GLVQ_API int32_t glvq_session_threads(const glvq_session *session);
 
-/* The shape that output `output` has for these inputs: writes its rank and, when
-   `shape` is not NULL, its sizes (room for the argument's rank is needed). */
-GLVQ_API glvq_status glvq_session_output_shape(const glvq_session *session, const char *entry,
-                                               const glvq_tensor *inputs, size_t input_count,
-                                               const char *output, int32_t *rank,
-                                               int64_t *shape);
+/* The shape that output `output` has for these inputs: writes its rank and,
+   when `shape` is not NULL, its sizes (room for the argument's rank is needed).
+ */
+GLVQ_API glvq_status glvq_session_output_shape(
+    const glvq_session *session, const char *entry, const glvq_tensor *inputs,
+    size_t input_count, const char *output, int32_t *rank, int64_t *shape);
 
-/* Runs an entry: every input and output it has must be given once, in any order.
-   Names, types, ranks and sizes are checked, and for a decoder also that
-   token ids are in the vocabulary and that position + tokens fits the capacity. */
+/* Runs an entry: every input and output it has must be given once, in any
+   order. Names, types, ranks and sizes are checked, and for a decoder also that
+   token ids are in the vocabulary and that position + tokens fits the capacity.
+ */
 GLVQ_API glvq_status glvq_session_run(glvq_session *session, const char *entry,
-                                      const glvq_tensor *inputs, size_t input_count,
-                                      const glvq_tensor *outputs, size_t output_count);
+                                      const glvq_tensor *inputs,
+                                      size_t input_count,
+                                      const glvq_tensor *outputs,
+                                      size_t output_count);
 
 #ifdef __cplusplus
 }
