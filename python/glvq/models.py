@@ -292,7 +292,9 @@ def _load_gguf(path: Path) -> LoadedModel:
             model = _build(config, path)
             tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=model, torch_dtype=torch.float32)["tensors"]
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-        except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, AttributeError) as error:
+        except GLVQError:
+            raise
+        except Exception as error:  # the tokenizers library raises plain Exceptions
             raise GLVQError(f"{path} cannot be converted: {error}") from error
     assign(model, tensors, path)
     model.eval()

@@ -186,6 +186,9 @@ def _check_arguments(model, bits: int, group: int, dim: int) -> None:
         raise GLVQError(f"the group must be a multiple of the dimension {dim}, not {group}")
     if any(p.is_meta for p in model.parameters()):
         raise GLVQError("the model has no dense weights: it is quantized already; quantize the original model")
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise GLVQError(f"weight '{name}' has elements that are not finite; the model is broken")
 
 
 def decoder_layers(model) -> tuple[str, Any]:
@@ -205,36 +208,28 @@ def decoder_layers(model) -> tuple[str, Any]:
     return name, layers
 
 
+class _Stop(Exception):
+    """Ends a forward pass that has shown what was asked for."""
+
+
 def _layer_arguments(model, layers, ids):
-    """(hidden states, args and kwargs of each layer) of one forward pass. What a
-    layer gets beside the hidden states (masks, rotary embeddings) does not
-    depend on them, so one pass serves all windows of the same shape."""
+    """(args, kwargs) of each layer beside the hidden states, from one forward
+    pass up to the last layer. Masks and rotary embeddings do not depend on the
+    hidden states, so one pass serves all windows of the same shape."""
     seen: list[Any] = [None] * len(layers)
 
     def remember(index):
         def hook(module, args, kwargs):
-            if args:
-                hidden, rest = args[0], args[1:]
-            else:
-                hidden, rest = kwargs["hidden_states"], ()
-                kwargs = {k: v for k, v in kwargs.items() if k != "hidden_states"}
-            seen[index] = (hidden if index == 0 else None, rest, kwargs)
+            seen[index] = (args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"})
+            if index + 1 == len(layers):
+                raise _Stop
 
         return hook
 
-    handles = [layer.register_forward_pre_hook(remember(i), with_kwargs=True) for i, layer in enumerate(layers)]
-    try:
-        model(input_ids=ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    _forward(model, ids, {layer: remember(i) for i, layer in enumerate(layers)})
     if any(s is None for s in seen):
-        raise GLVQError(f"{type(model).__name__} does not run all its layers in a forward pass; use quantize_module")
+        raise GLVQError(f"{type(model).__name__} does not run all its layers in order; use quantize_module")
     return seen
-
-
-class _Stop(Exception):
-    """Ends a forward pass after its first layer has been reached."""
 
 
 def _first_hidden(model, layer, ids):
@@ -245,14 +240,19 @@ def _first_hidden(model, layer, ids):
         caught.append(args[0] if args else kwargs["hidden_states"])
         raise _Stop
 
-    handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+    _forward(model, ids, {layer: hook})
+    return caught[0]
+
+
+def _forward(model, ids, hooks: dict) -> None:
+    handles = [module.register_forward_pre_hook(hook, with_kwargs=True) for module, hook in hooks.items()]
     try:
         model(input_ids=ids, use_cache=False)
     except _Stop:
         pass
     finally:
-        handle.remove()
-    return caught[0]
+        for handle in handles:
+            handle.remove()
 
 
 def _run_layer(layer, hidden, rest, kwargs):
@@ -318,11 +318,11 @@ def quantize_model(
             hessians = _Hessians(linears)
             with hessians.watch():
                 for h in hidden:
-                    _run_layer(layer, h, *arguments[len(h)][index][1:])
+                    _run_layer(layer, h, *arguments[len(h)][index])
             for name, linear in linears.items():
                 weights.quantize(f"{name}.weight", linear, hessians.get(name))
             if index + 1 < len(layers):
-                hidden = [_run_layer(layer, h, *arguments[len(h)][index][1:]) for h in hidden]
+                hidden = [_run_layer(layer, h, *arguments[len(h)][index]) for h in hidden]
             advance(1, f"layer {index + 1} of {len(layers)}")
 
     settings = model.config.to_dict()

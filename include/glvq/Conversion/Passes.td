@@ -38,4 +38,51 @@ def ConvertGLVQToLinalgPass : Pass<"convert-glvq-to-linalg"> {
   ];
 }
 
+def ConvertGLVQToVectorPass : Pass<"convert-glvq-to-vector", "::mlir::ModuleOp"> {
+  let summary = "Replace glvq ops by calls of kernels for CPUs";
+  let description = [{
+    Products `glvq.matmul` on buffers, and rotations `glvq.hadamard` on tensors,
+    become calls of private functions that this pass writes: one for all ops of
+    the same shape and code. Products on tensors are left alone; so a pipeline
+    runs the pass before bufferization for the rotations and after it for the
+    products.
+
+    ```mlir
+    glvq.matmul ins(%x : memref<?x576xf32>) codes(%c : memref<1536x36xi32>)
+                params(%g, %s : memref<6x8x8xf16>, memref<1536xf16>)
+                outs(%y : memref<?x1536xf32>) {code = #w2}
+    ```
+    becomes
+    ```mlir
+    call @glvq_matmul_1536x576(%x, %c, %g, %s, %y) : (…) -> ()
+
+    func.func private @glvq_matmul_1536x576(…) {
+      scf.parallel (%token) = …      // Gᵀ x: a linear code's generators go to the activations
+      scf.parallel (%block) = … {    // of eight rows
+        %0:8 = scf.for %slot = … {   // the fields of a vector at a time, in their place
+          %word = memref.load %codes[…]
+          %all = vector.broadcast %word : i32 to vector<16xi32>
+          %fields = arith.andi %all, %mask
+          %u = arith.uitofp %fields : vector<16xi32> to vector<16xf32>
+          %sum = vector.fma %u, %x, %acc
+    ```
+    Weights with a compander, and weights that meet three tokens or more, are
+    decoded eight (four) rows at a time into scratch memory and multiplied as
+    dense ones.
+
+    Independent iterations are `scf.parallel` loops. Results do not depend on
+    how these are split.
+  }];
+  let options = [
+    Option<"vectorLength", "vector-length", "int64_t", "16",
+           "Lanes of f32 in a vector: 16 (AVX-512) or 8 (anything else)">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+    "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect",
+  ];
+}
+
 #endif // GLVQ_CONVERSION_PASSES_TD

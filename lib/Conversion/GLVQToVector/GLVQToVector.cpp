@@ -1,0 +1,155 @@
+// Part of glvq. Apache-2.0 WITH LLVM-exception.
+//
+// `convert-glvq-to-vector`: puts the kernels for CPUs in the place of glvq ops. A kernel is one
+// private function for all ops of the same shape and code, so that a model has a dozen of them and
+// not one for each of its hundreds of weights.
+
+#include "KernelBuilder.h"
+#include "glvq/Conversion/Passes.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/SymbolTable.h"
+
+namespace mlir::glvq {
+#define GEN_PASS_DEF_CONVERTGLVQTOVECTORPASS
+#include "glvq/Conversion/Passes.h.inc"
+} // namespace mlir::glvq
+
+using namespace mlir;
+using namespace mlir::glvq;
+
+namespace {
+struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQToVector> {
+  using ConvertGLVQToVectorPassBase::ConvertGLVQToVectorPassBase;
+
+  void runOnOperation() override {
+    if (vectorLength != 8 && vectorLength != 16) {
+      emitError(getOperation().getLoc(), "vector-length must be 8 or 16, not ")
+          << vectorLength.getValue();
+      return signalPassFailure();
+    }
+    symbols.emplace(getOperation());
+    // Collected first: kernels are functions of the same module.
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa<MatmulOp, HadamardOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      if (auto matmul = dyn_cast<MatmulOp>(op)) {
+        // On tensors it waits for bufferization.
+        if (matmul.getResult())
+          continue;
+        if (failed(convert(matmul)))
+          return signalPassFailure();
+      } else {
+        convert(cast<HadamardOp>(op));
+      }
+    }
+    kernels.clear();
+    symbols.reset();
+  }
+
+private:
+  /// The function for the kernel `key`, an attribute with all that it depends on; built by `build`
+  /// when it is new.
+  func::FuncOp getKernel(Attribute key, StringRef name, Location loc, TypeRange types,
+                         function_ref<void(KernelBuilder &, func::FuncOp)> build) {
+    func::FuncOp &kernel = kernels[key];
+    if (kernel)
+      return kernel;
+    OpBuilder builder(&getContext());
+    builder.setInsertionPointToEnd(getOperation().getBody());
+    auto type = builder.getFunctionType(types, {});
+    kernel = func::FuncOp::create(builder, loc, name, type);
+    kernel.setPrivate();
+    symbols->insert(kernel);
+    Block *entry = kernel.addEntryBlock();
+    KernelBuilder b(loc, &getContext());
+    b.setInsertionPointToStart(entry);
+    build(b, kernel);
+    func::ReturnOp::create(b);
+    return kernel;
+  }
+
+  Attribute getKey(ArrayRef<Attribute> parts, TypeRange types) {
+    SmallVector<Attribute> key(parts);
+    for (Type type : types)
+      key.push_back(TypeAttr::get(type));
+    return ArrayAttr::get(&getContext(), key);
+  }
+
+  LogicalResult convert(MatmulOp op) {
+    std::string reason;
+    if (failed(checkMatmulKernel(op, reason)))
+      return op.emitError("has no CPU kernel: ")
+             << reason << "; lower it with convert-glvq-to-linalg";
+    auto code = cast<LatticeAttr>(op.getCode());
+    int64_t rows = cast<MemRefType>(op.getCodes().getType()).getDimSize(0);
+    int64_t columns = cast<MemRefType>(op.getInput().getType()).getDimSize(1);
+    TypeRange types = op->getOperandTypes();
+    func::FuncOp kernel =
+        getKernel(getKey(code, types), ("glvq_matmul_" + Twine(rows) + "x" + Twine(columns)).str(),
+                  op.getLoc(), types, [&](KernelBuilder &b, func::FuncOp function) {
+                    buildMatmulKernel(b, code, function, vectorLength);
+                  });
+    OpBuilder builder(op);
+    func::CallOp::create(builder, op.getLoc(), kernel, op->getOperands());
+    op.erase();
+    return success();
+  }
+
+  /// Rotations are on tensors only, so the result gets a buffer here.
+  void convert(HadamardOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    auto tensorType = cast<RankedTensorType>(op.getType());
+    // The kernel computes in f32.
+    Value input = op.getInput();
+    auto workType = tensorType.clone(b.getF32Type());
+    if (workType != tensorType)
+      input = castFloats(b, input, workType);
+
+    auto toBuffer = [&](Value tensor) -> Value {
+      auto type = cast<RankedTensorType>(tensor.getType());
+      return bufferization::ToBufferOp::create(
+          b, MemRefType::get(type.getShape(), type.getElementType()), tensor,
+          /*read_only=*/true);
+    };
+    SmallVector<Value> operands{toBuffer(input)};
+    if (op.getSigns())
+      operands.push_back(toBuffer(op.getSigns()));
+    SmallVector<Value> dynamicSizes;
+    for (auto [d, extent] : llvm::enumerate(workType.getShape()))
+      if (ShapedType::isDynamic(extent))
+        dynamicSizes.push_back(memref::DimOp::create(b, operands.front(), d));
+    auto resultType = MemRefType::get(workType.getShape(), workType.getElementType());
+    operands.push_back(
+        memref::AllocOp::create(b, resultType, dynamicSizes, b.getI64IntegerAttr(64)));
+
+    TypeRange types = ValueRange(operands).getTypes();
+    Attribute parts[] = {op.getDimensionAttr(), b.getBoolAttr(op.getInverse())};
+    func::FuncOp kernel = getKernel(
+        getKey(parts, types), ("glvq_hadamard_" + Twine(op.getSize())).str(), op.getLoc(), types,
+        [&](KernelBuilder &kb, func::FuncOp function) {
+          buildHadamardKernel(kb, function, op.getDimension(), op.getInverse(), vectorLength);
+        });
+    func::CallOp::create(b, kernel, operands);
+    Value result = bufferization::ToTensorOp::create(b, workType, operands.back(),
+                                                     /*restrict=*/true, /*writable=*/true);
+    if (workType != tensorType)
+      result = castFloats(b, result, tensorType);
+    op.replaceAllUsesWith(result);
+    op.erase();
+  }
+
+  static Value castFloats(ImplicitLocOpBuilder &b, Value value, RankedTensorType type) {
+    unsigned from = getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth();
+    if (from < type.getElementTypeBitWidth())
+      return arith::ExtFOp::create(b, type, value);
+    return arith::TruncFOp::create(b, type, value);
+  }
+
+  DenseMap<Attribute, func::FuncOp> kernels;
+  std::optional<SymbolTable> symbols;
+};
+} // namespace
