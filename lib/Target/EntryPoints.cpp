@@ -180,7 +180,7 @@ FailureOr<llvm::json::Value> mlir::glvq::toJSON(Attribute attribute) {
           Result value = toJSON(member.getValue());
           if (failed(value))
             return failure();
-          object[member.getName().getValue()] = std::move(*value);
+          object[member.getName().str()] = std::move(*value);
         }
         return Result(llvm::json::Value(std::move(object)));
       })

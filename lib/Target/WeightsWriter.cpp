@@ -224,8 +224,8 @@ selectWeights(ArrayRef<EntryPoint> entries, const Checkpoint &checkpoint,
 static void addToHeader(llvm::json::Object &header, StringRef name,
                         StringRef dtype, llvm::json::Array shape,
                         uint64_t begin, uint64_t end) {
-  header[name] =
-      llvm::json::Object{{"dtype", dtype},
+  header[name.str()] =
+      llvm::json::Object{{"dtype", dtype.str()},
                          {"shape", std::move(shape)},
                          {"data_offsets", llvm::json::Array{begin, end}}};
 }
