@@ -8,7 +8,6 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
-#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -233,9 +232,10 @@ NB_MODULE(_runtime, module) {
       .def(
           "session",
           [](const Artefact &artefact, int64_t capacity, int threads) {
-            return std::make_unique<Session>(artefact, capacity, threads);
+            return new Session(artefact, capacity, threads);
           },
-          nb::arg("capacity") = 0, nb::arg("threads") = 0,
+          nb::rv_policy::take_ownership, nb::arg("capacity") = 0,
+          nb::arg("threads") = 0,
           "A new session with empty states that hold `capacity` tokens (0: the "
           "model's context).");
 
