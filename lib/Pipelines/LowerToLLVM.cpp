@@ -3,6 +3,8 @@
 // lower-glvq-to-llvm: from a model on tensors to the llvm dialect for a CPU.
 
 #include "glvq/Conversion/NativeCPU/Passes.h"
+#include "glvq/Conversion/Passes.h"
+#include "glvq/Dialect/GLVQ/Transforms/Passes.h"
 #include "glvq/Pipelines/Pipelines.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
@@ -47,8 +49,15 @@ void addBufferization(OpPassManager &pm) {
 
 void glvq::buildLowerToLLVMPipeline(OpPassManager &pm,
                                     const LowerToLLVMOptions &options) {
-  // On tensors.
+  // On tensors. The inputs of rotations are shared before rotations become
+  // calls, which nothing would share.
+  pm.addPass(createFuseDecodePass());
   cleanUp(pm);
+  pm.addPass(createMaterializeWeightsPass());
+  cleanUp(pm);
+  ConvertGLVQToVectorPassOptions quantized;
+  quantized.vectorLength = std::max<int64_t>(8, options.vectorWidth);
+  pm.addPass(createConvertGLVQToVectorPass(quantized));
   pm.addPass(createBindEntryBuffersPass());
   pm.addNestedPass<func::FuncOp>(createFuseLinalgPass());
   pm.addPass(createLinalgFoldUnitExtentDimsPass());
@@ -57,6 +66,7 @@ void glvq::buildLowerToLLVMPipeline(OpPassManager &pm,
 
   // On buffers.
   addBufferization(pm);
+  pm.addPass(createConvertGLVQToVectorPass(quantized));
   pm.addPass(createExpandCopiesPass());
   LinalgToVectorKernelsPassOptions kernels;
   kernels.vectorWidth = options.vectorWidth;

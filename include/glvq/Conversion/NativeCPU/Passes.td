@@ -77,8 +77,6 @@ def LinalgToVectorKernelsPass : Pass<"glvq-linalg-to-vector-kernels"> {
     are iterations of one `scf.parallel`, joined until one iteration has at least `grain`
     multiply-adds, so that small products stay serial. Operands of narrower floats are
     extended as they are loaded. What has neither form stays as it is.
-
-    Elementwise and reducing ops with enough work become parallel over their outermost parallel dimension.
   }];
   let options = [
     Option<"vectorWidth", "vector-width", "int64_t", "16",
