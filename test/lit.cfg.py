@@ -69,6 +69,9 @@ feature(
     "libglvq_learning",
 )
 feature("compiler", os.path.exists(os.path.join(bin_dir, "glvq-opt")), "glvq-opt")
+feature(
+    "lsp-server", os.path.exists(os.path.join(bin_dir, "glvq-lsp-server")), "glvq-lsp-server"
+)
 with open("/proc/cpuinfo") as f:
     feature("avx512", "avx512f" in f.read(), "a CPU with AVX-512")
 if missing and not getattr(lit_config, "quiet", False):

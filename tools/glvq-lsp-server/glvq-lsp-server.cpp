@@ -4,10 +4,11 @@
 
 #include "glvq/InitAllDialects.h"
 #include "mlir/IR/DialectRegistry.h"
+#include "llvm/Support/LogicalResult.h"
 #include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::glvq::registerAllDialects(registry);
-  return mlir::asMainReturnCode(mlir::MlirLspServerMain(argc, argv, registry));
+  return llvm::failed(mlir::MlirLspServerMain(argc, argv, registry)) ? 1 : 0;
 }

@@ -38,11 +38,13 @@ namespace {
 struct LowerLinear : OpRewritePattern<LinearOp> {
   using Base::Base;
 
-  LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
-    auto parts = DisassembleOp::create(rewriter, op.getLoc(), op.getWeight()).getParts();
-    rewriter.replaceOpWithNewOp<MatmulOp>(op, op->getResultTypes(), op.getInput(), parts.front(),
-                                          parts.drop_front(), op.getInit(),
-                                          op.getWeight().getType().getCode());
+  LogicalResult matchAndRewrite(LinearOp op,
+                                PatternRewriter &rewriter) const override {
+    auto parts =
+        DisassembleOp::create(rewriter, op.getLoc(), op.getWeight()).getParts();
+    rewriter.replaceOpWithNewOp<MatmulOp>(
+        op, op->getResultTypes(), op.getInput(), parts.front(),
+        parts.drop_front(), op.getInit(), op.getWeight().getType().getCode());
     return success();
   }
 };
@@ -50,22 +52,27 @@ struct LowerLinear : OpRewritePattern<LinearOp> {
 struct LowerMatmul : OpRewritePattern<MatmulOp> {
   using Base::Base;
 
-  LogicalResult matchAndRewrite(MatmulOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(MatmulOp op,
+                                PatternRewriter &rewriter) const override {
     if (!op.hasPureTensorSemantics())
       return rewriter.notifyMatchFailure(op, "is on buffers");
     Location loc = op.getLoc();
-    FailureOr<Value> weight =
-        op.getCode().buildDecode(rewriter, loc, op.getWeightType(), op.getStorage());
+    FailureOr<Value> weight = op.getCode().buildDecode(
+        rewriter, loc, op.getWeightType(), op.getStorage());
     if (failed(weight))
-      return rewriter.notifyMatchFailure(op, "the code has no reference decoder");
+      return rewriter.notifyMatchFailure(op,
+                                         "the code has no reference decoder");
     MLIRContext *context = op.getContext();
     AffineExpr m, n, k;
     bindDims(context, m, n, k);
     SmallVector<Attribute> maps;
-    for (auto [row, column] : {std::pair(m, k), std::pair(n, k), std::pair(m, n)})
-      maps.push_back(AffineMapAttr::get(AffineMap::get(3, 0, {row, column}, context)));
+    for (auto [row, column] :
+         {std::pair(m, k), std::pair(n, k), std::pair(m, n)})
+      maps.push_back(
+          AffineMapAttr::get(AffineMap::get(3, 0, {row, column}, context)));
     auto matmul = linalg::MatmulOp::create(rewriter, loc, op->getResultTypes(),
-                                           ValueRange{op.getInput(), *weight}, op.getInit());
+                                           ValueRange{op.getInput(), *weight},
+                                           op.getInit());
     matmul.setIndexingMapsAttr(rewriter.getArrayAttr(maps));
     rewriter.replaceOp(op, matmul);
     return success();
@@ -75,12 +82,16 @@ struct LowerMatmul : OpRewritePattern<MatmulOp> {
 struct LowerDecode : OpRewritePattern<DecodeOp> {
   using Base::Base;
 
-  LogicalResult matchAndRewrite(DecodeOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(DecodeOp op,
+                                PatternRewriter &rewriter) const override {
     WeightType type = op.getWeight().getType();
-    auto parts = DisassembleOp::create(rewriter, op.getLoc(), op.getWeight()).getParts();
-    FailureOr<Value> dense = type.getCode().buildDecode(rewriter, op.getLoc(), type, parts);
+    auto parts =
+        DisassembleOp::create(rewriter, op.getLoc(), op.getWeight()).getParts();
+    FailureOr<Value> dense =
+        type.getCode().buildDecode(rewriter, op.getLoc(), type, parts);
     if (failed(dense))
-      return rewriter.notifyMatchFailure(op, "the code has no reference decoder");
+      return rewriter.notifyMatchFailure(op,
+                                         "the code has no reference decoder");
     rewriter.replaceOp(op, *dense);
     return success();
   }
@@ -89,12 +100,14 @@ struct LowerDecode : OpRewritePattern<DecodeOp> {
 struct LowerEncode : OpRewritePattern<EncodeOp> {
   using Base::Base;
 
-  LogicalResult matchAndRewrite(EncodeOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(EncodeOp op,
+                                PatternRewriter &rewriter) const override {
     WeightType type = op.getWeight().getType();
-    FailureOr<Value> codes = type.getCode().buildEncode(rewriter, op.getLoc(), type,
-                                                        op.getDense(), op.getParams());
+    FailureOr<Value> codes = type.getCode().buildEncode(
+        rewriter, op.getLoc(), type, op.getDense(), op.getParams());
     if (failed(codes))
-      return rewriter.notifyMatchFailure(op, "the code has no reference encoder");
+      return rewriter.notifyMatchFailure(op,
+                                         "the code has no reference encoder");
     SmallVector<Value> parts = {*codes};
     llvm::append_range(parts, op.getParams());
     rewriter.replaceOpWithNewOp<AssembleOp>(op, type, parts);
@@ -121,7 +134,8 @@ SmallVector<int64_t> factorize(int64_t size) {
 /// Sylvester-Hadamard.
 double getEntry(int64_t size, int64_t row, int64_t column) {
   if (size % 2 == 0)
-    return (llvm::popcount(static_cast<uint64_t>(row & column)) % 2 ? -1 : 1) / std::sqrt(size);
+    return (llvm::popcount(static_cast<uint64_t>(row & column)) % 2 ? -1 : 1) /
+           std::sqrt(size);
   double angle = 2 * std::numbers::pi * (row * column % size) / size;
   return (std::cos(angle) + std::sin(angle)) / std::sqrt(size);
 }
@@ -130,11 +144,16 @@ double getEntry(int64_t size, int64_t row, int64_t column) {
 Value buildMatrix(ImplicitLocOpBuilder &b, int64_t size, FloatType type) {
   auto tensorType = RankedTensorType::get({size, size}, type);
   if (size <= kLargestConstant) {
-    SmallVector<Attribute> entries;
+    SmallVector<APFloat> entries;
     for (int64_t i = 0; i < size; ++i)
-      for (int64_t j = 0; j < size; ++j)
-        entries.push_back(b.getFloatAttr(type, getEntry(size, i, j)));
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(tensorType, entries));
+      for (int64_t j = 0; j < size; ++j) {
+        bool inexact;
+        entries.emplace_back(getEntry(size, i, j))
+            .convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                     &inexact);
+      }
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(tensorType, ArrayRef(entries)));
   }
   Value empty = tensor::EmptyOp::create(b, tensorType.getShape(), type);
   SmallVector<utils::IteratorType> parallel(2, utils::IteratorType::parallel);
@@ -146,17 +165,20 @@ Value buildMatrix(ImplicitLocOpBuilder &b, int64_t size, FloatType type) {
                auto real = [&](double value) -> Value {
                  return arith::ConstantOp::create(b, b.getF64FloatAttr(value));
                };
-               Value product = arith::MulIOp::create(b, linalg::IndexOp::create(b, 0),
-                                                     linalg::IndexOp::create(b, 1));
+               Value product =
+                   arith::MulIOp::create(b, linalg::IndexOp::create(b, 0),
+                                         linalg::IndexOp::create(b, 1));
                Value step = arith::RemUIOp::create(
                    b, product, arith::ConstantIndexOp::create(b, size));
                step = arith::IndexCastUIOp::create(b, b.getI64Type(), step);
-               Value angle =
-                   arith::MulFOp::create(b, arith::UIToFPOp::create(b, b.getF64Type(), step),
-                                         real(2 * std::numbers::pi / size));
-               Value sum = arith::AddFOp::create(b, math::CosOp::create(b, angle),
-                                                 math::SinOp::create(b, angle));
-               Value entry = arith::MulFOp::create(b, sum, real(1 / std::sqrt(size)));
+               Value angle = arith::MulFOp::create(
+                   b, arith::UIToFPOp::create(b, b.getF64Type(), step),
+                   real(2 * std::numbers::pi / size));
+               Value sum =
+                   arith::AddFOp::create(b, math::CosOp::create(b, angle),
+                                         math::SinOp::create(b, angle));
+               Value entry =
+                   arith::MulFOp::create(b, sum, real(1 / std::sqrt(size)));
                if (type != b.getF64Type())
                  entry = arith::TruncFOp::create(b, type, entry);
                linalg::YieldOp::create(b, entry);
@@ -166,19 +188,19 @@ Value buildMatrix(ImplicitLocOpBuilder &b, int64_t size, FloatType type) {
 
 /// `value` with its elements cast to `type`, and with signs (if any) applied
 /// along `dimension`.
-Value castAndSign(ImplicitLocOpBuilder &b, Value value, FloatType type, Value signs,
-                  int64_t dimension) {
+Value castAndSign(ImplicitLocOpBuilder &b, Value value, FloatType type,
+                  Value signs, int64_t dimension) {
   auto tensorType = cast<RankedTensorType>(value.getType());
   if (!signs && tensorType.getElementType() == type)
     return value;
-  Value empty =
-      tensor::EmptyOp::create(b, tensor::getMixedSizes(b, b.getLoc(), value), type);
+  Value empty = tensor::EmptyOp::create(
+      b, tensor::getMixedSizes(b, b.getLoc(), value), type);
   AffineMap identity = b.getMultiDimIdentityMap(tensorType.getRank());
   SmallVector<utils::IteratorType> parallel(tensorType.getRank(),
                                             utils::IteratorType::parallel);
   return linalg::GenericOp::create(
-             b, tensorType.clone(type), value, empty, ArrayRef<AffineMap>{identity, identity},
-             parallel,
+             b, tensorType.clone(type), value, empty,
+             ArrayRef<AffineMap>{identity, identity}, parallel,
              [&](OpBuilder &nested, Location loc, ValueRange args) {
                ImplicitLocOpBuilder b(loc, nested);
                Value x = args[0];
@@ -188,14 +210,14 @@ Value castAndSign(ImplicitLocOpBuilder &b, Value value, FloatType type, Value si
                if (signs) {
                  Value j = linalg::IndexOp::create(b, dimension);
                  Value bits = arith::ConstantIndexOp::create(b, 32);
-                 Value word =
-                     tensor::ExtractOp::create(b, signs, arith::DivUIOp::create(b, j, bits)
-                                                             .getResult());
-                 Value shift = arith::IndexCastUIOp::create(b, b.getI32Type(),
-                                                            arith::RemUIOp::create(b, j, bits));
+                 Value word = tensor::ExtractOp::create(
+                     b, signs, arith::DivUIOp::create(b, j, bits).getResult());
+                 Value shift = arith::IndexCastUIOp::create(
+                     b, b.getI32Type(), arith::RemUIOp::create(b, j, bits));
                  Value minus = arith::TruncIOp::create(
                      b, b.getI1Type(), arith::ShRUIOp::create(b, word, shift));
-                 x = arith::SelectOp::create(b, minus, arith::NegFOp::create(b, x), x);
+                 x = arith::SelectOp::create(b, minus,
+                                             arith::NegFOp::create(b, x), x);
                }
                if (width > type.getWidth())
                  x = arith::TruncFOp::create(b, type, x);
@@ -205,12 +227,14 @@ Value castAndSign(ImplicitLocOpBuilder &b, Value value, FloatType type, Value si
 }
 
 /// `value` times the (symmetric) matrix along `dimension`.
-Value contract(ImplicitLocOpBuilder &b, Value value, Value matrix, int64_t dimension) {
+Value contract(ImplicitLocOpBuilder &b, Value value, Value matrix,
+               int64_t dimension) {
   auto type = cast<RankedTensorType>(value.getType());
   int64_t rank = type.getRank();
-  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type.getElementType()));
-  Value empty = tensor::EmptyOp::create(b, tensor::getMixedSizes(b, b.getLoc(), value),
-                                        type.getElementType());
+  Value zero =
+      arith::ConstantOp::create(b, b.getZeroAttr(type.getElementType()));
+  Value empty = tensor::EmptyOp::create(
+      b, tensor::getMixedSizes(b, b.getLoc(), value), type.getElementType());
   Value init = linalg::FillOp::create(b, zero, empty).getResult(0);
   // The last loop runs over the vector.
   SmallVector<AffineExpr> out;
@@ -222,14 +246,17 @@ Value contract(ImplicitLocOpBuilder &b, Value value, Value matrix, int64_t dimen
   SmallVector<AffineMap> maps;
   for (const SmallVector<AffineExpr> &exprs : {in, entry, out})
     maps.push_back(AffineMap::get(rank + 1, 0, exprs, b.getContext()));
-  SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
+  SmallVector<utils::IteratorType> iterators(rank,
+                                             utils::IteratorType::parallel);
   iterators.push_back(utils::IteratorType::reduction);
   return linalg::GenericOp::create(
-             b, TypeRange{type}, ValueRange{value, matrix}, init, maps, iterators,
+             b, TypeRange{type}, ValueRange{value, matrix}, init, maps,
+             iterators,
              [](OpBuilder &nested, Location loc, ValueRange args) {
                ImplicitLocOpBuilder b(loc, nested);
                Value product = arith::MulFOp::create(b, args[0], args[1]);
-               linalg::YieldOp::create(b, arith::AddFOp::create(b, args[2], product).getResult());
+               linalg::YieldOp::create(
+                   b, arith::AddFOp::create(b, args[2], product).getResult());
              })
       .getResult(0);
 }
@@ -237,12 +264,14 @@ Value contract(ImplicitLocOpBuilder &b, Value value, Value matrix, int64_t dimen
 struct LowerHadamard : OpRewritePattern<HadamardOp> {
   using Base::Base;
 
-  LogicalResult matchAndRewrite(HadamardOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(HadamardOp op,
+                                PatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     RankedTensorType type = op.getInput().getType();
     auto elementType = cast<FloatType>(type.getElementType());
     // Sums are taken in f32 at least.
-    FloatType sumType = elementType.getWidth() > 32 ? elementType : b.getF32Type();
+    FloatType sumType =
+        elementType.getWidth() > 32 ? elementType : b.getF32Type();
     int64_t dimension = op.getDimension();
     Value before = op.getInverse() ? Value() : op.getSigns();
     Value after = op.getInverse() ? op.getSigns() : Value();
@@ -251,20 +280,22 @@ struct LowerHadamard : OpRewritePattern<HadamardOp> {
     SmallVector<int64_t> factors = factorize(op.getSize());
     SmallVector<ReassociationIndices> groups;
     if (factors.size() > 1) {
-      SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), x), expanded;
+      SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), x),
+                                expanded;
       SmallVector<int64_t> shape;
       for (int64_t i = 0; i < type.getRank(); ++i) {
         ReassociationIndices &group = groups.emplace_back();
         for (int64_t factor : factors) {
           group.push_back(shape.size());
           shape.push_back(i == dimension ? factor : type.getDimSize(i));
-          expanded.push_back(i == dimension ? b.getIndexAttr(factor) : sizes[i]);
+          expanded.push_back(i == dimension ? b.getIndexAttr(factor)
+                                            : sizes[i]);
           if (i != dimension)
             break;
         }
       }
-      x = tensor::ExpandShapeOp::create(b, RankedTensorType::get(shape, sumType), x, groups,
-                                        expanded);
+      x = tensor::ExpandShapeOp::create(
+          b, RankedTensorType::get(shape, sumType), x, groups, expanded);
     }
     for (auto [index, factor] : llvm::enumerate(factors))
       x = contract(b, x, buildMatrix(b, factor, sumType), dimension + index);
@@ -275,7 +306,8 @@ struct LowerHadamard : OpRewritePattern<HadamardOp> {
   }
 };
 
-struct ConvertGLVQToLinalgPass : glvq::impl::ConvertGLVQToLinalgPassBase<ConvertGLVQToLinalgPass> {
+struct ConvertGLVQToLinalgPass
+    : glvq::impl::ConvertGLVQToLinalgPassBase<ConvertGLVQToLinalgPass> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     populateGLVQToLinalgPatterns(patterns);
@@ -287,10 +319,13 @@ struct ConvertGLVQToLinalgPass : glvq::impl::ConvertGLVQToLinalgPassBase<Convert
       if (op->getDialect() != glvqDialect)
         return WalkResult::advance();
       if (isa<DisassembleOp, AssembleOp>(op))
-        op->emitOpError("its weight comes from, or goes to, an op that cannot be lowered; run "
+        op->emitOpError("its weight comes from, or goes to, an op that cannot "
+                        "be lowered; run "
                         "glvq-materialize-weights first");
-      else if (isa<MatmulOp>(op) && !cast<MatmulOp>(op).hasPureTensorSemantics())
-        op->emitOpError("on buffers has no lowering to linalg; convert before bufferization");
+      else if (isa<MatmulOp>(op) &&
+               !cast<MatmulOp>(op).hasPureTensorSemantics())
+        op->emitOpError("on buffers has no lowering to linalg; convert before "
+                        "bufferization");
       else
         op->emitOpError("its code has no reference lowering");
       return WalkResult::interrupt();
@@ -303,6 +338,7 @@ struct ConvertGLVQToLinalgPass : glvq::impl::ConvertGLVQToLinalgPassBase<Convert
 } // namespace
 
 void glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<LowerDecode, LowerEncode, LowerHadamard, LowerLinear, LowerMatmul>(
-      patterns.getContext());
+  patterns
+      .add<LowerDecode, LowerEncode, LowerHadamard, LowerLinear, LowerMatmul>(
+          patterns.getContext());
 }

@@ -83,7 +83,8 @@ class Program:
         )
         assert lowered.returncode == 0, lowered.stderr
         libraries = [
-            os.path.join(self.mlir_lib, f"libmlir_{name}_utils.so") for name in ("runner", "c_runner")
+            os.path.join(self.mlir_lib, f"libmlir_{name}_utils.so")
+            for name in ("runner", "c_runner")
         ]
         ran = subprocess.run(
             ["mlir-runner", "-O0", "-e", "main", "--entry-point-result=void"]

@@ -2,8 +2,8 @@
 //
 // One-shot bufferization of glvq.matmul: the init is updated in place.
 
-#include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
+#include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
 
 using namespace mlir;
@@ -11,9 +11,11 @@ using namespace mlir::bufferization;
 using namespace mlir::glvq;
 
 namespace {
-struct MatmulModel : DstBufferizableOpInterfaceExternalModel<MatmulModel, MatmulOp> {
+struct MatmulModel
+    : DstBufferizableOpInterfaceExternalModel<MatmulModel, MatmulOp> {
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
-                          const BufferizationOptions &options, BufferizationState &state) const {
+                          const BufferizationOptions &options,
+                          BufferizationState &state) const {
     auto matmul = cast<MatmulOp>(op);
     SmallVector<Value> buffers;
     for (Value operand : op->getOperands()) {
@@ -25,9 +27,9 @@ struct MatmulModel : DstBufferizableOpInterfaceExternalModel<MatmulModel, Matmul
     OpBuilder::InsertionGuard guard(rewriter);
     rewriter.setInsertionPoint(op);
     Value init = buffers.back();
-    auto onBuffers =
-        MatmulOp::create(rewriter, op->getLoc(), TypeRange(), buffers[0], buffers[1],
-                         ArrayRef(buffers).drop_front(2).drop_back(), init, matmul.getCode());
+    auto onBuffers = MatmulOp::create(
+        rewriter, op->getLoc(), TypeRange(), buffers[0], buffers[1],
+        ArrayRef(buffers).drop_front(2).drop_back(), init, matmul.getCode());
     onBuffers->setDiscardableAttrs(op->getDiscardableAttrDictionary());
     replaceOpWithBufferizedValues(rewriter, op, init);
     return success();
@@ -35,7 +37,8 @@ struct MatmulModel : DstBufferizableOpInterfaceExternalModel<MatmulModel, Matmul
 };
 } // namespace
 
-void glvq::registerBufferizableOpInterfaceExternalModels(DialectRegistry &registry) {
+void glvq::registerBufferizableOpInterfaceExternalModels(
+    DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, GLVQDialect *) {
     MatmulOp::attachInterface<MatmulModel>(*context);
   });

@@ -27,11 +27,13 @@ static ParseResult parseWidths(AsmParser &parser, SmallVector<WidthRun> &runs) {
         parser.parseInteger(run.slots))
       return failure();
     if (run.slots < 1)
-      return parser.emitError(loc, "a run of widths must hold at least one group, got ")
+      return parser.emitError(
+                 loc, "a run of widths must hold at least one group, got ")
              << run.slots;
     return success();
   };
-  return failure(parser.parseCommaSeparatedList(parseRun) || parser.parseRSquare());
+  return failure(parser.parseCommaSeparatedList(parseRun) ||
+                 parser.parseRSquare());
 }
 
 static void printWidths(AsmPrinter &printer, ArrayRef<WidthRun> runs) {
@@ -58,7 +60,9 @@ namespace {
 /// All ops may be inlined anywhere: they are plain functions of their operands.
 struct GLVQInlinerInterface : DialectInlinerInterface {
   using DialectInlinerInterface::DialectInlinerInterface;
-  bool isLegalToInline(Operation *, Region *, bool, IRMapping &) const final { return true; }
+  bool isLegalToInline(Operation *, Region *, bool, IRMapping &) const final {
+    return true;
+  }
 };
 } // namespace
 
@@ -78,10 +82,12 @@ void GLVQDialect::initialize() {
       >();
 }
 
-double glvq::detail::getBitsPerWeight(WeightCodeAttrInterface code, WeightType type) {
+double glvq::detail::getBitsPerWeight(WeightCodeAttrInterface code,
+                                      WeightType type) {
   double bits = 0;
   for (RankedTensorType part : code.getStorageTypes(type))
-    bits += static_cast<double>(part.getNumElements()) * part.getElementTypeBitWidth();
+    bits += static_cast<double>(part.getNumElements()) *
+            part.getElementTypeBitWidth();
   return bits / type.getDecodedType().getNumElements();
 }
 
@@ -100,10 +106,12 @@ LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "an encoded weight is a matrix (rows x columns), got "
                        << shape.size() << " dimensions";
   if (!isa<Float16Type, BFloat16Type, Float32Type>(elementType))
-    return emitError() << "an encoded weight stands for f16, bf16 or f32 numbers, not "
-                       << elementType;
+    return emitError()
+           << "an encoded weight stands for f16, bf16 or f32 numbers, not "
+           << elementType;
   if (ShapedType::isDynamic(shape[1]))
-    return emitError() << "the number of columns of an encoded weight must be static: its code "
+    return emitError() << "the number of columns of an encoded weight must be "
+                          "static: its code "
                           "counts groups of columns";
   if (shape[0] == 0 || shape[1] == 0)
     return emitError() << "an encoded weight cannot be empty";
@@ -118,9 +126,11 @@ Type WeightType::parse(AsmParser &parser) {
     return {};
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseDimensionList(shape) || parser.parseType(elementType) ||
-      parser.parseComma() || parser.parseAttribute(code) || parser.parseGreater())
+      parser.parseComma() || parser.parseAttribute(code) ||
+      parser.parseGreater())
     return {};
-  return parser.getChecked<WeightType>(loc, parser.getContext(), shape, elementType, code);
+  return parser.getChecked<WeightType>(loc, parser.getContext(), shape,
+                                       elementType, code);
 }
 
 void WeightType::print(AsmPrinter &printer) const {

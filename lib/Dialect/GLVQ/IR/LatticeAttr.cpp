@@ -20,7 +20,8 @@ static constexpr int64_t kWordBits = 32;
 // Layout
 //===----------------------------------------------------------------------===//
 
-OpAsmDialectInterface::AliasResult LatticeAttr::getAlias(raw_ostream &os) const {
+OpAsmDialectInterface::AliasResult
+LatticeAttr::getAlias(raw_ostream &os) const {
   os << "lattice" << getDim() << "_w";
   if (isMixed())
     os << "mixed";
@@ -61,28 +62,36 @@ int64_t LatticeAttr::getWordOffset(int64_t columns, int64_t slot) const {
   return words;
 }
 
-LogicalResult LatticeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t dim,
-                                  ArrayRef<WidthRun> bits, int64_t group, Compander compander) {
+LogicalResult LatticeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t dim, ArrayRef<WidthRun> bits,
+                                  int64_t group, Compander compander) {
   if (dim < 1)
-    return emitError() << "a lattice has at least one dimension, got dim = " << dim;
+    return emitError() << "a lattice has at least one dimension, got dim = "
+                       << dim;
   if (group < 1 || group % dim)
-    return emitError() << "a group of " << group << " columns is not a whole number of "
-                       << dim << "-dimensional lattice points; make `group` a multiple of `dim`";
+    return emitError()
+           << "a group of " << group << " columns is not a whole number of "
+           << dim
+           << "-dimensional lattice points; make `group` a multiple of `dim`";
   if (bits.empty())
     return emitError() << "expects a width, or runs `width : groups`";
   for (const WidthRun &run : bits) {
     if (run.width < 1 || run.width > 8)
-      return emitError() << "a lattice coordinate is stored in 1 to 8 bits, got " << run.width;
+      return emitError()
+             << "a lattice coordinate is stored in 1 to 8 bits, got "
+             << run.width;
     if (run.slots < 0 || (run.slots == 0 && bits.size() > 1))
-      return emitError() << "a run of widths must hold at least one group, got " << run.slots;
+      return emitError() << "a run of widths must hold at least one group, got "
+                         << run.slots;
   }
   for (auto [index, run] : llvm::enumerate(bits.drop_front())) {
     int64_t previous = bits[index].width;
     // A shorter last group stays last, whatever its width is.
     bool mayBeShort = index + 2 == bits.size() && run.slots == 1;
     if (run.width < previous && !mayBeShort)
-      return emitError() << "runs of widths must be ascending, but " << run.width
-                         << " follows " << previous << "; store the groups sorted by width";
+      return emitError() << "runs of widths must be ascending, but "
+                         << run.width << " follows " << previous
+                         << "; store the groups sorted by width";
     if (run.width == previous)
       return emitError() << "two runs of width " << run.width
                          << " follow each other; write them as one";
@@ -90,24 +99,29 @@ LogicalResult LatticeAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
   return success();
 }
 
-LogicalResult LatticeAttr::verifyWeight(ArrayRef<int64_t> shape, Type elementType,
-                                        function_ref<InFlightDiagnostic()> emitError) const {
+LogicalResult
+LatticeAttr::verifyWeight(ArrayRef<int64_t> shape, Type elementType,
+                          function_ref<InFlightDiagnostic()> emitError) const {
   if (!isMixed())
     return success();
   int64_t columns = shape[1], slots = 0;
   for (const WidthRun &run : getBits())
     slots += run.slots;
   if (slots != getNumSlots(columns))
-    return emitError() << "the runs of widths count " << slots << " groups, but " << columns
-                       << " columns make " << getNumSlots(columns) << " groups of " << getGroup();
-  if (getBits().size() > 1 && getBits().back().width < getBits().drop_back().back().width &&
+    return emitError() << "the runs of widths count " << slots
+                       << " groups, but " << columns << " columns make "
+                       << getNumSlots(columns) << " groups of " << getGroup();
+  if (getBits().size() > 1 &&
+      getBits().back().width < getBits().drop_back().back().width &&
       columns % getGroup() == 0)
-    return emitError() << "runs of widths must be ascending: the last group is not shorter than "
+    return emitError() << "runs of widths must be ascending: the last group is "
+                          "not shorter than "
                           "the others, so it can be stored in order";
   return success();
 }
 
-SmallVector<RankedTensorType> LatticeAttr::getStorageTypes(WeightType type) const {
+SmallVector<RankedTensorType>
+LatticeAttr::getStorageTypes(WeightType type) const {
   int64_t rows = type.getNumRows(), columns = type.getNumColumns();
   int64_t slots = getNumSlots(columns);
   Builder b(getContext());
@@ -138,8 +152,9 @@ bool LatticeAttr::isLinear() const { return !hasCompander(); }
 //===----------------------------------------------------------------------===//
 
 FailureOr<WeightCodeAttrInterface>
-LatticeAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type, ValueRange parts,
-                          ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes,
+LatticeAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type,
+                          ValueRange parts, ArrayRef<OpFoldResult> offsets,
+                          ArrayRef<OpFoldResult> sizes,
                           SmallVectorImpl<Value> &slices) const {
   int64_t columns = type.getNumColumns();
   std::optional<int64_t> first = getConstantIntValue(offsets[1]);
@@ -163,17 +178,22 @@ LatticeAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type, ValueRang
   OpFoldResult slot = affine::makeComposedFoldedAffineApply(
       b, loc, d0.floorDiv(getGroup()), {offsets[1]});
   OpFoldResult word = affine::makeComposedFoldedAffineApply(
-      b, loc, d0.floorDiv(getGroup()) * (all ? 0 : getNumWordsOfSlot(columns, 0)), {offsets[1]});
+      b, loc,
+      d0.floorDiv(getGroup()) * (all ? 0 : getNumWordsOfSlot(columns, 0)),
+      {offsets[1]});
   OpFoldResult slots = b.getIndexAttr(getNumSlots(*size));
   OpFoldResult words = b.getIndexAttr(getNumWords(*size));
   OpFoldResult dim = b.getIndexAttr(getDim()), two = b.getIndexAttr(2);
 
-  auto slice = [&](Value part, ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes) {
+  auto slice = [&](Value part, ArrayRef<OpFoldResult> offsets,
+                   ArrayRef<OpFoldResult> sizes) {
     SmallVector<OpFoldResult> strides(offsets.size(), b.getIndexAttr(1));
     if (isa<MemRefType>(part.getType()))
-      slices.push_back(memref::SubViewOp::create(b, loc, part, offsets, sizes, strides));
+      slices.push_back(
+          memref::SubViewOp::create(b, loc, part, offsets, sizes, strides));
     else
-      slices.push_back(tensor::ExtractSliceOp::create(b, loc, part, offsets, sizes, strides));
+      slices.push_back(tensor::ExtractSliceOp::create(b, loc, part, offsets,
+                                                      sizes, strides));
   };
   slice(parts[0], {offsets[0], word}, {sizes[0], words});
   slice(parts[1], {slot, zero, zero}, {slots, dim, dim});

@@ -5,8 +5,8 @@
 // kernels are tested against; speed is no concern here.
 //
 // Throughout, m is a row, s a slot, p a lattice point of the slot and i a
-// coordinate of the point: intermediate tensors are [m, s, p, i]. A shorter last
-// slot has points beyond its columns there; they are never looked at.
+// coordinate of the point: intermediate tensors are [m, s, p, i]. A shorter
+// last slot has points beyond its columns there; they are never looked at.
 
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -22,9 +22,12 @@ using namespace mlir::glvq;
 namespace {
 /// A builder with short names for the arithmetic of this file.
 struct Emitter : ImplicitLocOpBuilder {
-  Emitter(Location loc, OpBuilder &builder) : ImplicitLocOpBuilder(loc, builder) {}
+  Emitter(Location loc, OpBuilder &builder)
+      : ImplicitLocOpBuilder(loc, builder) {}
 
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(*this, value); }
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(*this, value);
+  }
   Value loop(int64_t dim) { return linalg::IndexOp::create(*this, dim); }
   Value integer(Type type, int64_t value) {
     return arith::ConstantOp::create(*this, getIntegerAttr(type, value));
@@ -80,19 +83,23 @@ struct Emitter : ImplicitLocOpBuilder {
     return tensor::EmptyOp::create(*this, shape, type);
   }
   Value filled(ArrayRef<OpFoldResult> shape, Value value) {
-    return linalg::FillOp::create(*this, value, empty(shape, value.getType())).getResult(0);
+    return linalg::FillOp::create(*this, value, empty(shape, value.getType()))
+        .getResult(0);
   }
   /// A constant vector of indices.
   Value table(ArrayRef<int64_t> values) {
-    auto type = RankedTensorType::get(static_cast<int64_t>(values.size()), getIndexType());
-    return arith::ConstantOp::create(*this, DenseIntElementsAttr::get(type, values));
+    auto type = RankedTensorType::get(static_cast<int64_t>(values.size()),
+                                      getIndexType());
+    return arith::ConstantOp::create(*this,
+                                     DenseIntElementsAttr::get(type, values));
   }
 
   /// A linalg.generic over `numLoops` loops, the last `numReductions` of them
   /// reductions. Operands are indexed by the loops listed for each.
-  SmallVector<Value> generic(unsigned numLoops, unsigned numReductions, ValueRange ins,
-                             ValueRange outs, ArrayRef<SmallVector<unsigned>> loops,
-                             function_ref<SmallVector<Value>(Emitter &, ValueRange)> body) {
+  SmallVector<Value>
+  generic(unsigned numLoops, unsigned numReductions, ValueRange ins,
+          ValueRange outs, ArrayRef<SmallVector<unsigned>> loops,
+          function_ref<SmallVector<Value>(Emitter &, ValueRange)> body) {
     SmallVector<AffineMap> maps;
     for (ArrayRef<unsigned> dims : loops) {
       SmallVector<AffineExpr> exprs;
@@ -103,11 +110,12 @@ struct Emitter : ImplicitLocOpBuilder {
     SmallVector<utils::IteratorType> iterators(numLoops - numReductions,
                                                utils::IteratorType::parallel);
     iterators.append(numReductions, utils::IteratorType::reduction);
-    auto op = linalg::GenericOp::create(*this, outs.getTypes(), ins, outs, maps, iterators,
-                                        [&](OpBuilder &nested, Location loc, ValueRange args) {
-                                          Emitter e(loc, nested);
-                                          linalg::YieldOp::create(e, body(e, args));
-                                        });
+    auto op = linalg::GenericOp::create(
+        *this, outs.getTypes(), ins, outs, maps, iterators,
+        [&](OpBuilder &nested, Location loc, ValueRange args) {
+          Emitter e(loc, nested);
+          linalg::YieldOp::create(e, body(e, args));
+        });
     return SmallVector<Value>(op->getResults());
   }
 };
@@ -121,9 +129,11 @@ struct Lattice {
   Value widths, firstWords;
 
   Lattice(Emitter &e, LatticeAttr code, int64_t columns, OpFoldResult rows)
-      : code(code), columns(columns), slots(code.getNumSlots(columns)), dim(code.getDim()),
-        group(code.getGroup()), points(group / dim), words(code.getNumWords(columns)) {
-    shape = {rows, e.getIndexAttr(slots), e.getIndexAttr(points), e.getIndexAttr(dim)};
+      : code(code), columns(columns), slots(code.getNumSlots(columns)),
+        dim(code.getDim()), group(code.getGroup()), points(group / dim),
+        words(code.getNumWords(columns)) {
+    shape = {rows, e.getIndexAttr(slots), e.getIndexAttr(points),
+             e.getIndexAttr(dim)};
     if (!code.isMixed())
       return;
     SmallVector<int64_t> width, first;
@@ -145,7 +155,9 @@ struct Lattice {
                       : e.mul(s, e.index(code.getNumWordsOfSlot(columns, 0)));
   }
   /// Number of the field that holds coordinate `i` of point `p`.
-  Value field(Emitter &e, Value p, Value i) const { return e.add(e.mul(p, e.index(dim)), i); }
+  Value field(Emitter &e, Value p, Value i) const {
+    return e.add(e.mul(p, e.index(dim)), i);
+  }
 };
 
 } // namespace
@@ -167,10 +179,12 @@ static Value unpack(Emitter &e, const Lattice &l, Value codes) {
       return arith::ExtUIOp::create(e, i64, e.extract(codes, {m, word}));
     };
     Value word = e.add(l.firstWord(e, s), e.div(bit, e.index(32)));
-    Value high = arith::ShLIOp::create(e, load(e.add(word, e.index(1))), e.integer(i64, 32));
+    Value high = arith::ShLIOp::create(e, load(e.add(word, e.index(1))),
+                                       e.integer(i64, 32));
     Value pair = arith::OrIOp::create(e, load(word), high);
     Value shift = e.castIndex(i64, e.rem(bit, e.index(32)));
-    Value levels = arith::ShLIOp::create(e, e.integer(i64, 1), e.castIndex(i64, width));
+    Value levels =
+        arith::ShLIOp::create(e, e.integer(i64, 1), e.castIndex(i64, width));
     Value u = arith::AndIOp::create(e, arith::ShRUIOp::create(e, pair, shift),
                                     e.sub(levels, e.integer(i64, 1)));
     Value z = e.sub(u, arith::ShRUIOp::create(e, levels, e.integer(i64, 1)));
@@ -180,7 +194,8 @@ static Value unpack(Emitter &e, const Lattice &l, Value codes) {
 }
 
 /// Matrices [s, i, j] times points [m, s, p, j], in the type of the points.
-static Value multiply(Emitter &e, const Lattice &l, Value matrices, Value points) {
+static Value multiply(Emitter &e, const Lattice &l, Value matrices,
+                      Value points) {
   Type type = getElementTypeOrSelf(points);
   auto body = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
     return {e.add(args[2], e.mul(e.castFloat(type, args[0]), args[1]))};
@@ -190,7 +205,8 @@ static Value multiply(Emitter &e, const Lattice &l, Value matrices, Value points
 }
 
 /// F^-1(y), the weight over its scale.
-static Value expand(Emitter &e, Compander compander, Value y, Value first, Value second) {
+static Value expand(Emitter &e, Compander compander, Value y, Value first,
+                    Value second) {
   switch (compander) {
   case Compander::None:
     return y;
@@ -206,7 +222,8 @@ static Value expand(Emitter &e, Compander compander, Value y, Value first, Value
   llvm_unreachable("unknown compander");
 }
 
-FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc, WeightType type,
+FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc,
+                                          WeightType type,
                                           ValueRange parts) const {
   Emitter e(loc, builder);
   Value codes = parts[0], generators = parts[1], scales = parts[2];
@@ -231,7 +248,8 @@ FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc, Weig
   if (isMixed()) {
     // From slots to groups: slot[g] is the s with order[s] = g.
     Value order = parts[3];
-    Value zeros = e.filled({e.getIndexAttr(l.slots)}, e.integer(e.getI32Type(), 0));
+    Value zeros =
+        e.filled({e.getIndexAttr(l.slots)}, e.integer(e.getI32Type(), 0));
     auto find = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
       Value here = e.equal(args[0], e.castIndex(e.getI32Type(), e.loop(0)));
       return {e.select(here, e.castIndex(e.getI32Type(), e.loop(1)), args[1])};
@@ -241,7 +259,8 @@ FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc, Weig
       Value s = e.castIndex(e.getIndexType(), args[0]);
       return {e.extract(w, {e.loop(0), s, e.loop(2), e.loop(3)})};
     };
-    w = e.generic(4, 0, slot, e.empty(l.shape, elementType), {{1}, {0, 1, 2, 3}}, gather)[0];
+    w = e.generic(4, 0, slot, e.empty(l.shape, elementType),
+                  {{1}, {0, 1, 2, 3}}, gather)[0];
   }
 
   // To a matrix, without the padding of the last group.
@@ -251,7 +270,8 @@ FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc, Weig
     OpFoldResult zero = e.getIndexAttr(0), one = e.getIndexAttr(1);
     w = tensor::ExtractSliceOp::create(
         e, w, ArrayRef<OpFoldResult>{zero, zero},
-        ArrayRef<OpFoldResult>{rows, e.getIndexAttr(l.columns)}, ArrayRef<OpFoldResult>{one, one});
+        ArrayRef<OpFoldResult>{rows, e.getIndexAttr(l.columns)},
+        ArrayRef<OpFoldResult>{one, one});
   }
   if (w.getType() != type.getDecodedType())
     w = tensor::CastOp::create(e, type.getDecodedType(), w);
@@ -263,7 +283,8 @@ FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc, Weig
 //===----------------------------------------------------------------------===//
 
 /// F(w), with w the weight over its scale.
-static Value compress(Emitter &e, Compander compander, Value w, Value first, Value second) {
+static Value compress(Emitter &e, Compander compander, Value w, Value first,
+                      Value second) {
   Type f32 = e.getF32Type();
   Value magnitude = math::AbsFOp::create(e, w), y;
   switch (compander) {
@@ -275,8 +296,10 @@ static Value compress(Emitter &e, Compander compander, Value w, Value first, Val
     break;
   case Compander::Affine: {
     // The root of a t + b t^2 = |w|, in the form that allows b = 0.
-    Value square = e.add(e.mul(first, first), e.mul(e.real(f32, 4), e.mul(second, magnitude)));
-    Value root = math::SqrtOp::create(e, arith::MaximumFOp::create(e, square, e.real(f32, 0)));
+    Value square = e.add(e.mul(first, first),
+                         e.mul(e.real(f32, 4), e.mul(second, magnitude)));
+    Value root = math::SqrtOp::create(
+        e, arith::MaximumFOp::create(e, square, e.real(f32, 0)));
     y = e.div(e.mul(e.real(f32, 2), magnitude), e.add(first, root));
     break;
   }
@@ -294,16 +317,19 @@ static Value invert(Emitter &e, Value matrices) {
   SmallVector<OpFoldResult> shape = {e.getIndexAttr(slots), e.getIndexAttr(dim),
                                      e.getIndexAttr(2 * dim)};
   auto augment = [&](Emitter &e, ValueRange) -> SmallVector<Value> {
-    Value row = e.loop(1), column = e.loop(2), left = e.less(column, e.index(dim));
-    Value unit = e.select(e.equal(column, e.add(row, e.index(dim))), e.real(f64, 1),
-                          e.real(f64, 0));
+    Value row = e.loop(1), column = e.loop(2),
+          left = e.less(column, e.index(dim));
+    Value unit = e.select(e.equal(column, e.add(row, e.index(dim))),
+                          e.real(f64, 1), e.real(f64, 0));
     Value clamped = e.select(left, column, e.index(0));
     Value a = e.castFloat(f64, e.extract(matrices, {e.loop(0), row, clamped}));
     return {e.select(left, a, unit)};
   };
-  Value augmented = e.generic(3, 0, {}, e.empty(shape, f64), {{0, 1, 2}}, augment)[0];
+  Value augmented =
+      e.generic(3, 0, {}, e.empty(shape, f64), {{0, 1, 2}}, augment)[0];
 
-  auto eliminate = [&](OpBuilder &nested, Location loc, Value p, ValueRange iterArgs) {
+  auto eliminate = [&](OpBuilder &nested, Location loc, Value p,
+                       ValueRange iterArgs) {
     Emitter e(loc, nested);
     Value a = iterArgs[0];
     // The row, from p on, with the largest entry in column p.
@@ -311,39 +337,46 @@ static Value invert(Emitter &e, Value matrices) {
     auto pivot = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
       Value row = e.loop(1);
       Value size = math::AbsFOp::create(e, e.extract(a, {e.loop(0), row, p}));
-      Value larger = arith::CmpFOp::create(e, arith::CmpFPredicate::OGT, size, args[1]);
+      Value larger =
+          arith::CmpFOp::create(e, arith::CmpFPredicate::OGT, size, args[1]);
       Value below = arith::CmpIOp::create(e, arith::CmpIPredicate::uge, row, p);
       Value better = arith::AndIOp::create(e, larger, below);
       return {e.select(better, size, args[1]), e.select(better, row, args[2])};
     };
-    Value best = e.generic(2, 1, rows,
-                           {e.filled(perSlot, e.real(f64, -1)), e.filled(perSlot, p)},
-                           {{1}, {0}, {0}}, pivot)[1];
+    Value best = e.generic(
+        2, 1, rows, {e.filled(perSlot, e.real(f64, -1)), e.filled(perSlot, p)},
+        {{1}, {0}, {0}}, pivot)[1];
     // Swap it with row p.
     auto swap = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
       Value row = e.loop(1);
-      Value source = e.select(e.equal(row, p), args[0], e.select(e.equal(row, args[0]), p, row));
+      Value source = e.select(e.equal(row, p), args[0],
+                              e.select(e.equal(row, args[0]), p, row));
       return {e.extract(a, {e.loop(0), source, e.loop(2)})};
     };
-    Value swapped = e.generic(3, 0, best, e.empty(shape, f64), {{0}, {0, 1, 2}}, swap)[0];
+    Value swapped =
+        e.generic(3, 0, best, e.empty(shape, f64), {{0}, {0, 1, 2}}, swap)[0];
     // Clear column p in all other rows.
     auto clear = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
       Value s = e.loop(0), row = e.loop(1);
-      Value unit = e.div(e.extract(swapped, {s, p, e.loop(2)}), e.extract(swapped, {s, p, p}));
+      Value unit = e.div(e.extract(swapped, {s, p, e.loop(2)}),
+                         e.extract(swapped, {s, p, p}));
       Value rest = e.sub(args[0], e.mul(e.extract(swapped, {s, row, p}), unit));
       return {e.select(e.equal(row, p), unit, rest)};
     };
     // Written into the matrix of the loop, which bufferization then updates in
     // place.
-    Value cleared = e.generic(3, 0, swapped, a, {{0, 1, 2}, {0, 1, 2}}, clear)[0];
+    Value cleared =
+        e.generic(3, 0, swapped, a, {{0, 1, 2}, {0, 1, 2}}, clear)[0];
     scf::YieldOp::create(e, cleared);
   };
-  Value reduced = scf::ForOp::create(e, e.index(0), e.index(dim), e.index(1), augmented, eliminate)
+  Value reduced = scf::ForOp::create(e, e.index(0), e.index(dim), e.index(1),
+                                     augmented, eliminate)
                       .getResult(0);
   OpFoldResult zero = e.getIndexAttr(0), one = e.getIndexAttr(1);
   return tensor::ExtractSliceOp::create(
       e, reduced, ArrayRef<OpFoldResult>{zero, zero, e.getIndexAttr(dim)},
-      ArrayRef<OpFoldResult>{e.getIndexAttr(slots), e.getIndexAttr(dim), e.getIndexAttr(dim)},
+      ArrayRef<OpFoldResult>{e.getIndexAttr(slots), e.getIndexAttr(dim),
+                             e.getIndexAttr(dim)},
       ArrayRef<OpFoldResult>{one, one, one});
 }
 
@@ -353,7 +386,8 @@ static Value pack(Emitter &e, const Lattice &l, Value fields) {
   // Slot of each word, and its place in the slot.
   SmallVector<int64_t> slotOf, placeOf;
   for (int64_t s = 0; s < l.slots; ++s)
-    for (int64_t w = 0, n = l.code.getNumWordsOfSlot(l.columns, s); w < n; ++w) {
+    for (int64_t w = 0, n = l.code.getNumWordsOfSlot(l.columns, s); w < n;
+         ++w) {
       slotOf.push_back(s);
       placeOf.push_back(w);
     }
@@ -366,39 +400,49 @@ static Value pack(Emitter &e, const Lattice &l, Value fields) {
     Value s = args[0], bit = e.loop(2), width = l.width(e, s);
     Value position = e.add(e.mul(args[1], e.index(32)), bit);
     Value field = e.div(position, width);
-    Value numFields = e.select(e.equal(s, e.index(l.slots - 1)), e.index(lastFields),
-                               e.index(l.group));
+    Value numFields = e.select(e.equal(s, e.index(l.slots - 1)),
+                               e.index(lastFields), e.index(l.group));
     Value inside = e.less(field, numFields);
     Value safe = e.select(inside, field, e.index(0));
     Value u = e.extract(fields, {e.loop(0), s, e.div(safe, e.index(l.dim)),
                                  e.rem(safe, e.index(l.dim))});
-    Value shifted = arith::ShRUIOp::create(e, u, e.castIndex(i32, e.rem(position, width)));
+    Value shifted =
+        arith::ShRUIOp::create(e, u, e.castIndex(i32, e.rem(position, width)));
     Value one = arith::AndIOp::create(e, shifted, e.integer(i32, 1));
     Value placed = arith::ShLIOp::create(e, one, e.castIndex(i32, bit));
-    return {arith::OrIOp::create(e, args[3], e.select(inside, placed, e.integer(i32, 0)))};
+    return {arith::OrIOp::create(e, args[3],
+                                 e.select(inside, placed, e.integer(i32, 0)))};
   };
-  Value zeros = e.filled({l.shape[0], e.getIndexAttr(l.words)}, e.integer(i32, 0));
-  return e.generic(3, 1, {slots, places, bits}, zeros, {{1}, {1}, {2}, {0, 1}}, collect)[0];
+  Value zeros =
+      e.filled({l.shape[0], e.getIndexAttr(l.words)}, e.integer(i32, 0));
+  return e.generic(3, 1, {slots, places, bits}, zeros, {{1}, {1}, {2}, {0, 1}},
+                   collect)[0];
 }
 
-FailureOr<Value> LatticeAttr::buildEncode(OpBuilder &builder, Location loc, WeightType type,
-                                          Value dense, ValueRange params) const {
+FailureOr<Value> LatticeAttr::buildEncode(OpBuilder &builder, Location loc,
+                                          WeightType type, Value dense,
+                                          ValueRange params) const {
   Emitter e(loc, builder);
   Value generators = params[0], scales = params[1];
   Value order = isMixed() ? params[2] : Value();
   Value companders = hasCompander() ? params.back() : Value();
   Type f32 = e.getF32Type(), f64 = e.getF64Type(), i32 = e.getI32Type();
-  Lattice l(e, *this, type.getNumColumns(), tensor::getMixedSize(e, loc, dense, 0));
+  Lattice l(e, *this, type.getNumColumns(),
+            tensor::getMixedSize(e, loc, dense, 0));
 
   // F(w / scale), zero beyond the columns.
   auto normalize = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
     Value m = e.loop(0), s = e.loop(1);
-    Value group = order ? e.castIndex(e.getIndexType(), e.extract(order, s)) : s;
-    Value column = e.add(e.mul(group, e.index(l.group)), l.field(e, e.loop(2), e.loop(3)));
+    Value group =
+        order ? e.castIndex(e.getIndexType(), e.extract(order, s)) : s;
+    Value column =
+        e.add(e.mul(group, e.index(l.group)), l.field(e, e.loop(2), e.loop(3)));
     Value inside = e.less(column, e.index(l.columns));
     Value scale = e.castFloat(f32, args[0]), zero = e.real(f32, 0);
-    Value known = arith::CmpFOp::create(e, arith::CmpFPredicate::ONE, scale, zero);
-    Value w = e.castFloat(f32, e.extract(dense, {m, e.select(inside, column, e.index(0))}));
+    Value known =
+        arith::CmpFOp::create(e, arith::CmpFPredicate::ONE, scale, zero);
+    Value w = e.castFloat(
+        f32, e.extract(dense, {m, e.select(inside, column, e.index(0))}));
     w = e.div(w, e.select(known, scale, e.real(f32, 1)));
     w = e.select(arith::AndIOp::create(e, inside, known), w, zero);
     Value first, second;
@@ -408,8 +452,8 @@ FailureOr<Value> LatticeAttr::buildEncode(OpBuilder &builder, Location loc, Weig
     }
     return {e.castFloat(f64, compress(e, getCompander(), w, first, second))};
   };
-  Value y =
-      e.generic(4, 0, scales, e.empty(l.shape, f64), {{0}, {0, 1, 2, 3}}, normalize)[0];
+  Value y = e.generic(4, 0, scales, e.empty(l.shape, f64), {{0}, {0, 1, 2, 3}},
+                      normalize)[0];
 
   // Babai rounding, then the range of the fields.
   Value t = multiply(e, l, invert(e, generators), y);
@@ -419,13 +463,15 @@ FailureOr<Value> LatticeAttr::buildEncode(OpBuilder &builder, Location loc, Weig
     Value half = arith::ShRUIOp::create(e, levels, e.integer(i32, 1));
     Value z = math::RoundEvenOp::create(e, e.sub(args[0], e.real(f64, 0.5)));
     Value u = e.add(z, arith::UIToFPOp::create(e, f64, half));
-    Value top = arith::UIToFPOp::create(e, f64, e.sub(levels, e.integer(i32, 1)));
+    Value top =
+        arith::UIToFPOp::create(e, f64, e.sub(levels, e.integer(i32, 1)));
     // maxnum: not a number, of a singular generator, becomes zero.
-    u = arith::MinNumFOp::create(e, arith::MaxNumFOp::create(e, u, e.real(f64, 0)), top);
+    u = arith::MinNumFOp::create(
+        e, arith::MaxNumFOp::create(e, u, e.real(f64, 0)), top);
     return {arith::FPToUIOp::create(e, i32, u)};
   };
-  Value fields =
-      e.generic(4, 0, t, e.empty(l.shape, i32), {{0, 1, 2, 3}, {0, 1, 2, 3}}, round)[0];
+  Value fields = e.generic(4, 0, t, e.empty(l.shape, i32),
+                           {{0, 1, 2, 3}, {0, 1, 2, 3}}, round)[0];
   Value codes = pack(e, l, fields);
   RankedTensorType codesType = getStorageTypes(type).front();
   if (codes.getType() != codesType)

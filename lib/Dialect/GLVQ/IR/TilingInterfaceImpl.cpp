@@ -10,7 +10,8 @@
 using namespace mlir;
 using namespace mlir::glvq;
 
-static OpFoldResult getSize(OpBuilder &b, Location loc, Value value, int64_t dim) {
+static OpFoldResult getSize(OpBuilder &b, Location loc, Value value,
+                            int64_t dim) {
   if (isa<MemRefType>(value.getType()))
     return memref::getMixedSize(b, loc, value, dim);
   return tensor::getMixedSize(b, loc, value, dim);
@@ -18,7 +19,8 @@ static OpFoldResult getSize(OpBuilder &b, Location loc, Value value, int64_t dim
 
 SmallVector<utils::IteratorType> MatmulOp::getLoopIteratorTypes() {
   using utils::IteratorType;
-  return {IteratorType::parallel, IteratorType::parallel, IteratorType::reduction};
+  return {IteratorType::parallel, IteratorType::parallel,
+          IteratorType::reduction};
 }
 
 SmallVector<Range> MatmulOp::getIterationDomain(OpBuilder &b) {
@@ -28,17 +30,18 @@ SmallVector<Range> MatmulOp::getIterationDomain(OpBuilder &b) {
           {zero, getSize(b, getLoc(), getInput(), 1), one}};
 }
 
-FailureOr<TilingResult> MatmulOp::getTiledImplementation(OpBuilder &b,
-                                                         ArrayRef<OpFoldResult> offsets,
-                                                         ArrayRef<OpFoldResult> sizes) {
+FailureOr<TilingResult>
+MatmulOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
+                                 ArrayRef<OpFoldResult> sizes) {
   Location loc = getLoc();
   SmallVector<Value> parts;
-  FailureOr<WeightCodeAttrInterface> code =
-      getCode().sliceStorage(b, loc, getWeightType(), getStorage(), {offsets[1], offsets[2]},
-                             {sizes[1], sizes[2]}, parts);
+  FailureOr<WeightCodeAttrInterface> code = getCode().sliceStorage(
+      b, loc, getWeightType(), getStorage(), {offsets[1], offsets[2]},
+      {sizes[1], sizes[2]}, parts);
   if (failed(code))
-    return emitOpError("a tile must hold whole groups of columns of the weight, or with mixed "
-                       "widths all columns");
+    return emitOpError(
+        "a tile must hold whole groups of columns of the weight, or with mixed "
+        "widths all columns");
   SmallVector<OpFoldResult> ones(2, b.getIndexAttr(1));
   SmallVector<Operation *> slices;
   for (Value part : parts)
@@ -48,8 +51,10 @@ FailureOr<TilingResult> MatmulOp::getTiledImplementation(OpBuilder &b,
     SmallVector<OpFoldResult> s = {sizes[row], sizes[column]};
     Operation *op =
         isa<MemRefType>(value.getType())
-            ? memref::SubViewOp::create(b, loc, value, o, s, ones).getOperation()
-            : tensor::ExtractSliceOp::create(b, loc, value, o, s, ones).getOperation();
+            ? memref::SubViewOp::create(b, loc, value, o, s, ones)
+                  .getOperation()
+            : tensor::ExtractSliceOp::create(b, loc, value, o, s, ones)
+                  .getOperation();
     slices.push_back(op);
     return op->getResult(0);
   };
@@ -63,30 +68,31 @@ FailureOr<TilingResult> MatmulOp::getTiledImplementation(OpBuilder &b,
   return TilingResult{{tiled}, SmallVector<Value>(tiled->getResults()), slices};
 }
 
-LogicalResult MatmulOp::getResultTilePosition(OpBuilder &, unsigned,
-                                              ArrayRef<OpFoldResult> offsets,
-                                              ArrayRef<OpFoldResult> sizes,
-                                              SmallVector<OpFoldResult> &resultOffsets,
-                                              SmallVector<OpFoldResult> &resultSizes) {
+LogicalResult MatmulOp::getResultTilePosition(
+    OpBuilder &, unsigned, ArrayRef<OpFoldResult> offsets,
+    ArrayRef<OpFoldResult> sizes, SmallVector<OpFoldResult> &resultOffsets,
+    SmallVector<OpFoldResult> &resultSizes) {
   resultOffsets = {offsets[0], offsets[1]};
   resultSizes = {sizes[0], sizes[1]};
   return success();
 }
 
 LogicalResult MatmulOp::getIterationDomainTileFromResultTile(
-    OpBuilder &b, unsigned, ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes,
-    SmallVectorImpl<OpFoldResult> &domainOffsets, SmallVectorImpl<OpFoldResult> &domainSizes) {
+    OpBuilder &b, unsigned, ArrayRef<OpFoldResult> offsets,
+    ArrayRef<OpFoldResult> sizes, SmallVectorImpl<OpFoldResult> &domainOffsets,
+    SmallVectorImpl<OpFoldResult> &domainSizes) {
   domainOffsets.assign({offsets[0], offsets[1], b.getIndexAttr(0)});
   domainSizes.assign({sizes[0], sizes[1], getSize(b, getLoc(), getInput(), 1)});
   return success();
 }
 
-FailureOr<TilingResult> MatmulOp::generateResultTileValue(OpBuilder &b, unsigned resultNumber,
-                                                          ArrayRef<OpFoldResult> offsets,
-                                                          ArrayRef<OpFoldResult> sizes) {
+FailureOr<TilingResult>
+MatmulOp::generateResultTileValue(OpBuilder &b, unsigned resultNumber,
+                                  ArrayRef<OpFoldResult> offsets,
+                                  ArrayRef<OpFoldResult> sizes) {
   SmallVector<OpFoldResult> domainOffsets, domainSizes;
-  if (failed(getIterationDomainTileFromResultTile(b, resultNumber, offsets, sizes, domainOffsets,
-                                                  domainSizes)))
+  if (failed(getIterationDomainTileFromResultTile(
+          b, resultNumber, offsets, sizes, domainOffsets, domainSizes)))
     return failure();
   return getTiledImplementation(b, domainOffsets, domainSizes);
 }

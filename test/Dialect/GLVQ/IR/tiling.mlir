@@ -82,3 +82,33 @@ module attributes {transform.with_named_sequence} {
     transform.yield
   }
 }
+
+// -----
+
+// A tile of the consumer pulls in the tile of the product it reads.
+// CHECK-LABEL: func @fused
+// CHECK-SAME: tensor<2x96xf32>, %[[C:.*]]: tensor<8x6xi32>
+// CHECK: scf.forall (%[[I:.*]]) in (2)
+// CHECK: %[[N:.*]] = affine.apply #{{.*}}(%[[I]])
+// CHECK: tensor.extract_slice %[[C]][%[[N]], 0] [4, 6] [1, 1]
+// CHECK: %[[T:.*]] = glvq.matmul {{.*}} codes(%{{.*}} : tensor<4x6xi32>) {{.*}} -> tensor<2x4xf32>
+// CHECK: linalg.exp ins(%[[T]] : tensor<2x4xf32>)
+func.func @fused(%x: tensor<2x96xf32>, %c: tensor<8x6xi32>, %g: tensor<1x8x8xf16>, %s: tensor<8xf16>,
+                 %y: tensor<2x8xf32>, %z: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %p = glvq.matmul ins(%x : tensor<2x96xf32>) codes(%c : tensor<8x6xi32>)
+    params(%g, %s : tensor<1x8x8xf16>, tensor<8xf16>) outs(%y : tensor<2x8xf32>)
+    {code = #glvq.lattice<dim = 8, bits = 2, group = 96>} -> tensor<2x8xf32>
+  %r = linalg.exp ins(%p : tensor<2x8xf32>) outs(%z : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %r : tensor<2x8xf32>
+}
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%m: !transform.any_op {transform.readonly}) {
+    %p = transform.structured.match ops{["glvq.matmul"]} in %m : (!transform.any_op) -> !transform.any_op
+    %e = transform.structured.match ops{["linalg.exp"]} in %m : (!transform.any_op) -> !transform.any_op
+    %t, %l = transform.structured.tile_using_forall %e tile_sizes [0, 4]
+      : (!transform.any_op) -> (!transform.any_op, !transform.any_op)
+    %f, %n = transform.structured.fuse_into_containing_op %p into %l
+      : (!transform.any_op, !transform.any_op) -> (!transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}
