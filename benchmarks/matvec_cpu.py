@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "test", "Integration", "CPU", "Inputs"))
-from kernels import TO_LLVM, call, compile_module  # noqa: E402
+from kernels import TO_LLVM, compile_module, descriptor  # noqa: E402
 
 PROBE = """
 #include <stdint.h>
@@ -128,13 +128,19 @@ func.func @multiply(%x: {x}, {declared}, %y: {y}) attributes {{llvm.emit_c_inter
 """
             multiply = compile_module(text, passes, folder, f"bits{bits}",
                                       ("-O3", "-march=" + options.march))
+            entry = multiply._mlir_ciface_multiply
             codes = memory[: used * rows * words].reshape(used, rows, words)
             inputs = rng.standard_normal((options.tokens, columns)).astype(np.float32)
             for threads in options.threads:
+                # Descriptors are made beforehand: that takes longer than a small product.
+                results = [np.zeros((options.tokens, rows), np.float32) for _ in range(threads)]
+                calls = [[ctypes.byref(descriptor(a)) for a in
+                          (inputs, codes[m], *params, results[m % threads])]
+                         for m in range(used)]
+
                 def work(i):
-                    result = np.zeros((options.tokens, rows), np.float32)
-                    for m in range(i, used, threads):
-                        call(multiply, "multiply", inputs, codes[m], *params, result)
+                    for arguments in calls[i::threads]:
+                        entry(*arguments)
 
                 def read(i):
                     share = memory.nbytes // threads // 256 * 256

@@ -73,11 +73,6 @@ def descriptor(array):
                 (ctypes.c_int64 * rank)(*strides))
 
 
-def call(library, name, *arrays):
-    descriptors = [descriptor(a) for a in arrays]
-    getattr(library, "_mlir_ciface_" + name)(*[ctypes.byref(d) for d in descriptors])
-
-
 class Weight:
     """A random weight: rows x columns; widths is one width or a list of (width, slots)."""
 
