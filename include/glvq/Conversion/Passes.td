@@ -66,9 +66,9 @@ def ConvertGLVQToVectorPass : Pass<"convert-glvq-to-vector", "::mlir::ModuleOp">
           %u = arith.uitofp %fields : vector<16xi32> to vector<16xf32>
           %sum = vector.fma %u, %x, %acc
     ```
-    Weights with a compander, and weights that meet three tokens or more, are
-    decoded eight (four) rows at a time into scratch memory and multiplied as
-    dense ones.
+    Weights with a compander are decoded point by point in registers. Weights
+    that meet three tokens or more are decoded eight (four) rows at a time into
+    scratch memory and multiplied as dense ones.
 
     Independent iterations are `scf.parallel` loops. Results do not depend on
     how these are split.

@@ -8,8 +8,11 @@
 // vector of weights. The fields are not shifted into place. A field at bit s of its lane
 // stands for u 2^s; the activation of that lane is 2^-s times as large, which is exact.
 //
-// With a compander, and for many tokens, some rows are decoded to f32 once, and
-// multiplied as a dense matrix in blocks that fit the registers.
+// With a compander each point is decoded: in registers when whole points fill a vector, from the
+// fields permuted and the columns of the generator repeated.
+//
+// For many tokens some rows are decoded to f32 once, and multiplied as a dense matrix in blocks
+// that fit the registers.
 //
 // Activations are laid out slot by slot as the codes are; each slot is padded with zeros to
 // whole vectors, so that no loop has a remainder and the codes beyond a slot meet a zero.
@@ -65,7 +68,11 @@ private:
     return isInPlace(width) ? lane * width : lane * width % 8;
   }
   Value getInverseShifts(int64_t width);
+  /// Whether a vector holds whole points, so that it can be decoded by itself.
+  bool hasWholePoints() const { return lanes % dim == 0; }
   Value loadFields(Value row, const Slot &slot, int64_t chunk);
+  Value loadCentered(Value row, const Slot &slot, int64_t chunk);
+  Value loadWeights(Value row, const Slot &slot, int64_t chunk);
   int64_t getFirstWord(const SlotRun &run, int64_t chunk) const {
     return chunk * lanes * run.width / 32;
   }
@@ -78,7 +85,7 @@ private:
 
   void foldActivations(Value folded, Value offsets, Value token);
   void layOutActivations(Value padded, Value token);
-  void transposeGenerators(Value transposed);
+  void prepareDecoding();
 
   void decodeRow(Value row, Value decoded, Value decodedRow, Value points);
   void accumulate(Value token, Value row, Value dot);
@@ -92,7 +99,10 @@ private:
   int64_t lanes, dim, rows, columns, rowWords, paddedColumns, rowBlock, tokenBlock;
   SmallVector<SlotRun> runs;
   Value input, codes, generators, scales, order, companders, init;
-  Value numTokens, activations, offsets, transposedGenerators;
+  Value numTokens, activations;
+  Value offsets; // linear codes: [token]
+  // Otherwise: [slot, j, lane] = G[lane mod dim][j], and the factors of the compander per slot.
+  Value transposedGenerators, factors;
 };
 } // namespace
 
@@ -242,6 +252,30 @@ Value MatmulKernel::loadFields(Value row, const Slot &slot, int64_t chunk) {
   return arith::SIToFPOp::create(b, b.floats(lanes), fields);
 }
 
+/// The fields of a chunk as lattice coordinates u + 1/2 - 2^(bits-1).
+Value MatmulKernel::loadCentered(Value row, const Slot &slot, int64_t chunk) {
+  Value center = b.splat(lanes, 0.5f - std::ldexp(1.0f, slot.run.width - 1));
+  return b.fma(loadFields(row, slot, chunk), getInverseShifts(slot.run.width), center);
+}
+
+/// What is multiplied with the prepared activations: fields u 2^shift for a linear code, weights
+/// without the scale of the row otherwise.
+Value MatmulKernel::loadWeights(Value row, const Slot &slot, int64_t chunk) {
+  if (!companders)
+    return loadFields(row, slot, chunk);
+  Value z = loadCentered(row, slot, chunk);
+  Value y = b.splat(lanes, 0.0f);
+  for (int64_t j = 0; j < dim; ++j) {
+    SmallVector<int64_t> pick;
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      pick.push_back(lane / dim * dim + j);
+    Value coordinate = vector::ShuffleOp::create(b, z, z, pick);
+    Value column = b.loadVector(lanes, transposedGenerators, {slot.index, b.idx(j), b.idx(0)});
+    y = b.fma(coordinate, column, y);
+  }
+  return companded(slot, y);
+}
+
 /// The column of the weight at which the columns of a slot begin.
 Value MatmulKernel::getFirstColumn(const Slot &slot) {
   Value group = slot.index;
@@ -292,9 +326,9 @@ void MatmulKernel::applyGenerator(const Slot &slot, Value generators, Value from
 
 /// F^-1(y), without the scale of the row.
 Value MatmulKernel::companded(const Slot &slot, Value y) {
-  int64_t size = dim;
-  Value first = b.load(companders, {slot.index, b.idx(0)});
-  Value second = b.load(companders, {slot.index, b.idx(1)});
+  int64_t size = cast<VectorType>(y.getType()).getDimSize(0);
+  Value first = b.load(factors, {slot.index, b.idx(0)});
+  Value second = b.load(factors, {slot.index, b.idx(1)});
   Value magnitude = math::AbsFOp::create(b, y);
   if (code.getCompander() == Compander::Affine) {
     Value factor = b.fma(b.broadcast(size, second), magnitude, b.broadcast(size, first));
@@ -303,9 +337,7 @@ Value MatmulKernel::companded(const Slot &slot, Value y) {
 
   // (1 + mu)^|y| = 2^(|y| log2(1 + mu)) = 2^n 2^r: 2^n by its exponent bits, 2^r for |r| <= 1/2
   // by its Taylor series, whose next term is below 1e-9.
-  Value one = b.scalar(1.0f);
-  Value log = math::Log2Op::create(b, arith::AddFOp::create(b, first, one));
-  Value exponent = arith::MulFOp::create(b, magnitude, b.broadcast(size, log));
+  Value exponent = arith::MulFOp::create(b, magnitude, b.broadcast(size, first));
   exponent = arith::MinimumFOp::create(b, exponent, b.splat(size, 126.0f));
   Value half = arith::AddFOp::create(b, exponent, b.splat(size, 0.5f));
   Value whole = arith::FPToSIOp::create(b, b.ints(size), half);
@@ -322,9 +354,8 @@ Value MatmulKernel::companded(const Slot &slot, Value y) {
   Value bits = arith::ShLIOp::create(b, biased, b.splat(size, int32_t(23)));
   power = arith::MulFOp::create(b, power, arith::BitcastOp::create(b, b.floats(size), bits));
   Value grown = arith::SubFOp::create(b, power, b.splat(size, 1.0f));
-  Value gain = arith::DivFOp::create(b, second, first);
-  return math::CopySignOp::create(
-      b, arith::MulFOp::create(b, grown, b.broadcast(size, gain)), y);
+  Value scaled = arith::MulFOp::create(b, grown, b.broadcast(size, second));
+  return math::CopySignOp::create(b, scaled, y);
 }
 
 /// folded[token] = G^T x slot by slot, times 2^-shift; offsets[token] = what the +1/2 - 2^(bits-1)
@@ -366,34 +397,46 @@ void MatmulKernel::layOutActivations(Value padded, Value token) {
   });
 }
 
-void MatmulKernel::transposeGenerators(Value transposed) {
-  b.loop(0, code.getNumSlots(columns), 1, [&](Value slot) {
+/// Fills `transposedGenerators` and `factors`: (a, b) of an affine compander; for mu_law
+/// (log2(1 + mu), S / mu).
+void MatmulKernel::prepareDecoding() {
+  int64_t numSlots = code.getNumSlots(columns);
+  int64_t length = hasWholePoints() ? lanes : dim;
+  transposedGenerators = b.scratch({numSlots, dim, length});
+  factors = b.scratch({numSlots, 2});
+  b.loop(0, numSlots, 1, [&](Value slot) {
     b.loop(0, dim, 1, [&](Value i) {
       b.loop(0, dim, 1, [&](Value j) {
-        Value g = b.load(generators, {slot, i, j});
-        memref::StoreOp::create(b, arith::ExtFOp::create(b, b.getF32Type(), g), transposed,
-                                {slot, j, i});
+        Value g = arith::ExtFOp::create(b, b.getF32Type(), b.load(generators, {slot, i, j}));
+        for (int64_t lane = 0; lane < length; lane += dim)
+          memref::StoreOp::create(b, g, transposedGenerators, {slot, j, b.add(i, lane)});
       });
     });
+    Value first = b.load(companders, {slot, b.idx(0)});
+    Value second = b.load(companders, {slot, b.idx(1)});
+    if (code.getCompander() == Compander::MuLaw) {
+      second = arith::DivFOp::create(b, second, first);
+      first = math::Log2Op::create(b, arith::AddFOp::create(b, first, b.scalar(1.0f)));
+    }
+    memref::StoreOp::create(b, first, factors, {slot, b.idx(0)});
+    memref::StoreOp::create(b, second, factors, {slot, b.idx(1)});
   });
 }
 
-/// One row as floats: fields u 2^shift for a linear code, weights without the scale of the row
-/// otherwise. `points` has room for the fields of one slot.
+/// One row as floats, see `loadWeights`. `points` has room for the fields of one slot, where points
+/// are not whole in vectors.
 void MatmulKernel::decodeRow(Value row, Value decoded, Value decodedRow, Value points) {
   forEachSlot({}, [&](const Slot &slot, ValueRange) {
-    if (!companders) {
+    if (!points) {
       forEachChunk(slot, {}, [&](const Slot &at, int64_t chunk, ValueRange) {
-        b.storeVector(loadFields(row, at, chunk), decoded,
+        b.storeVector(loadWeights(row, at, chunk), decoded,
                       {decodedRow, b.add(at.pad, chunk * lanes)});
         return Values();
       });
       return Values();
     }
-    Value inverse = getInverseShifts(slot.run.width);
-    Value center = b.splat(lanes, 0.5f - std::ldexp(1.0f, slot.run.width - 1));
     forEachChunk(slot, {}, [&](const Slot &at, int64_t chunk, ValueRange) {
-      Value z = b.fma(loadFields(row, at, chunk), inverse, center);
+      Value z = loadCentered(row, at, chunk);
       Value place = arith::SubIOp::create(b, at.pad, slot.pad);
       b.storeVector(z, points, {b.add(place, chunk * lanes)});
       return Values();
@@ -421,7 +464,7 @@ void MatmulKernel::multiplyPacked(Value token, Value firstRow, int64_t numRows) 
       Value x = b.loadVector(lanes, activations, {token, b.add(at.pad, chunk * lanes)});
       Values next;
       for (auto [i, sum] : llvm::enumerate(sums))
-        next.push_back(b.fma(loadFields(b.add(firstRow, i), at, chunk), x, sum));
+        next.push_back(b.fma(loadWeights(b.add(firstRow, i), at, chunk), x, sum));
       return next;
     });
   });
@@ -457,7 +500,7 @@ void MatmulKernel::multiplyRows(Value firstRow, int64_t numRows) {
                         return a.pad < b.pad;
                       })->pad;
     Value decoded = b.scratch({numRows, paddedColumns});
-    Value points = companders ? b.scratch({largest}) : Value();
+    Value points = companders && !hasWholePoints() ? b.scratch({largest}) : Value();
     b.loop(0, numRows, 1,
            [&](Value row) { decodeRow(b.add(firstRow, row), decoded, row, points); });
     Value rest = arith::RemUIOp::create(b, numTokens, b.idx(tokenBlock));
@@ -471,7 +514,7 @@ void MatmulKernel::multiplyRows(Value firstRow, int64_t numRows) {
       b.release(points);
     b.release(decoded);
   };
-  if (companders)
+  if (companders && !hasWholePoints())
     return viaDecoded();
   Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, numTokens, b.idx(3));
   b.conditional(
@@ -487,8 +530,7 @@ void MatmulKernel::build() {
   numTokens = b.dim(input, 0);
   activations = b.scratch({ShapedType::kDynamic, paddedColumns}, numTokens);
   if (companders) {
-    transposedGenerators = b.scratch({code.getNumSlots(columns), dim, dim});
-    transposeGenerators(transposedGenerators);
+    prepareDecoding();
   } else {
     offsets = b.scratch(ShapedType::kDynamic, numTokens);
   }
@@ -504,10 +546,12 @@ void MatmulKernel::build() {
                [&](Value block) { multiplyRows(b.mul(block, rowBlock), rowBlock); });
   b.loop(rows / rowBlock * rowBlock, rows, 1, [&](Value row) { multiplyRows(row, 1); });
 
-  if (companders)
+  if (companders) {
     b.release(transposedGenerators);
-  else
+    b.release(factors);
+  } else {
     b.release(offsets);
+  }
   b.release(activations);
 }
 

@@ -60,13 +60,16 @@ func.func @other(%x: memref<?x64xf32>, %c: memref<8x4xi32>, %d: memref<8x6xi32>,
 
 // -----
 
-// A compander is not linear: no generator goes to the activations, and every weight is decoded.
+// A compander is not linear: no generator goes to the activations, and every weight is decoded: two
+// points of eight in a vector, in registers.
 
 // CHECK-LABEL: func.func @companded(
 // CHECK: func.func private @glvq_matmul_8x64(
 // CHECK: scf.parallel
 // CHECK: scf.parallel
-// CHECK-NOT: scf.if
+// CHECK: vector.shuffle {{.*}} [0, 0, 0, 0, 0, 0, 0, 0, 8, 8, 8, 8, 8, 8, 8, 8] : vector<16xf32>
+// CHECK: vector.load {{.*}} : memref<2x8x16xf32>, vector<16xf32>
+// CHECK-NEXT: vector.fma
 // CHECK: math.absf
 // CHECK: memref.dealloc
 func.func @companded(%x: memref<?x64xf32>, %c: memref<8x4xi32>, %g: memref<2x8x8xf16>,
