@@ -40,6 +40,12 @@ struct EmitEntryPoints : glvq::impl::EmitEntryPointsPassBase<EmitEntryPoints> {
     wrapper->setAttr(glvq::kEntryArgumentsAttrName,
                      entry->removeAttr(glvq::kEntryArgumentsAttrName));
     entry.setPrivate();
+    // LLVM IR knows no attributes of ours on arguments.
+    for (unsigned i = 0, e = entry.getNumArguments(); i < e; ++i)
+      if (DictionaryAttr attrs = entry.getArgAttrDict(i))
+        for (NamedAttribute attr : attrs)
+          if (attr.getName().getValue().starts_with("glvq."))
+            entry.removeArgAttr(i, attr.getName());
 
     Block *body = wrapper.addEntryBlock();
     b.setInsertionPointToStart(body);
