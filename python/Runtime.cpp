@@ -160,7 +160,7 @@ nb::dict Session::run(const std::string &entryName,
                                                             wanted, "safe")))
         throw nb::type_error(
             ("input '" + input.name + "' is an array of " +
-             nb::cast<std::string>(nb::str(array.attr("dtype"))) +
+             nb::cast<std::string>(array.attr("dtype").attr("name")) +
              "; the entry takes " + wanted)
                 .c_str());
       input.array = numpy.attr("require")(array, wanted, "CA");
