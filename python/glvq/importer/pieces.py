@@ -292,7 +292,9 @@ def make_piece(
             )
             program = program.run_decompositions(_decompositions())
     except Exception as e:
-        raise ImporterError(f"torch.export cannot trace '{name}' ({type(module).__name__}): {e}") from e
+        # The first paragraph says what; what follows is advice to debug torch.
+        reason = str(e).split("\n\n")[0]
+        raise ImporterError(f"torch.export cannot trace '{name}' ({type(module).__name__}): {reason}") from e
     _strip_assertions(program)
     _expand_small_powers(program)
     _split_dynamic_views(program)
