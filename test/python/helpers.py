@@ -46,7 +46,7 @@ def _descriptor(rank):
     return type(f"Descriptor{rank}", (ctypes.Structure,), {"_fields_": fields})
 
 
-_DTYPES = {"f32": np.float32, "i64": np.int64, "i1": np.bool_, "i32": np.int32}
+_DTYPES = {"f16": np.float16, "f32": np.float32, "i64": np.int64, "i1": np.bool_, "i32": np.int32}
 
 
 class Slot:

@@ -46,6 +46,12 @@
 // RUN: not %glvq-opt %t/entry.mlir --glvq-quantize-weights=checkpoint=%t/good 2>&1 | FileCheck %s --check-prefix=ENTRY
 // ENTRY: error: passes a quantized weight to the entry point '@forward', which has quantized weights of its own
 
+// RUN: not %glvq-opt %t/model.mlir --glvq-quantize-weights=checkpoint=%t/signs 2>&1 | FileCheck %s --check-prefix=SIGNS
+// SIGNS: error: weight 'up.weight' needs 64 signs from 'glvq.signs.96', another weight 96
+
+// RUN: not %glvq-opt %t/model.mlir --glvq-quantize-weights=checkpoint=%t/badsigns 2>&1 | FileCheck %s --check-prefix=BADSIGNS
+// BADSIGNS: error: '{{.*}}config.json': weight 'up.weight': 'signs_in' is not the name of a tensor
+
 //--- model.mlir
 func.func @forward(%w: tensor<64x96xf32> {glvq.name = "up.weight"}) {
   return
@@ -64,6 +70,13 @@ func.func @again(%w: tensor<64x96xf32> {glvq.name = "up.weight"}) {
   call @forward(%w) : (tensor<64x96xf32>) -> ()
   return
 }
+//--- signs/config.json
+{"quantization_config": {"quant_method": "glvq", "version": 1, "weights": {
+  "up.weight": {"shape": [64, 96], "code": "#glvq.lattice<dim = 8, bits = 2, group = 32>",
+                "signs_in": "glvq.signs.96", "signs_out": "glvq.signs.96"}}}}
+//--- badsigns/config.json
+{"quantization_config": {"quant_method": "glvq", "version": 1, "weights": {
+  "up.weight": {"shape": [64, 96], "code": "#glvq.lattice<dim = 8, bits = 2, group = 32>", "signs_in": 7}}}}
 //--- json/config.json
 {"quantization_config": {"version": 1,
 //--- plain/config.json
