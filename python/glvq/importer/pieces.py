@@ -166,20 +166,16 @@ def _reassociation(source, target):
             return None
         left, right, i0, j0 = source[i], target[j], i, j
         i, j = i + 1, j + 1
+        # The side that divides the other takes its next dimension.
         while left != right:
-            # Products of sizes only divide each other in one direction, so the
-            # smaller side is the one that takes another dimension.
-            if (left / right).is_integer or j == len(target):
-                if j == len(target) and i == len(source):
-                    return None
-                if j < len(target):
-                    right *= target[j]
-                    j += 1
-                    continue
-            if i == len(source):
+            if (left / right).is_integer and j < len(target):
+                right *= target[j]
+                j += 1
+            elif i < len(source):
+                left *= source[i]
+                i += 1
+            else:
                 return None
-            left *= source[i]
-            i += 1
         groups.append((list(range(i0, i)), list(range(j0, j))))
     return groups
 
