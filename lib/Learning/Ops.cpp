@@ -251,7 +251,7 @@ std::tuple<int64_t, int64_t> latticeStorage(int64_t rows, int64_t columns,
 TORCH_LIBRARY(glvq, library) {
   library.def("quantize_lattice(Tensor weight, Tensor? hessian, Tensor? "
               "signs_in, Tensor? signs_out, int[] bits, int dim, int group, "
-              "int iterations=5, int final_rounds=2, float damping=0.01) -> "
+              "int iterations=5, int final_rounds=2, float damping=0.03) -> "
               "(Tensor codes, Tensor generators, Tensor scales, Tensor order, "
               "int[] runs, float proxy_error)");
   library.def("dequantize_lattice(Tensor codes, Tensor generators, Tensor "

@@ -67,6 +67,8 @@ class _Hessians:
         self._last: tuple[Any, str] | None = None
 
     def _see(self, name: str, x) -> None:
+        import torch
+
         # A linear follows the leader it had at its first call. The tensor is
         # kept alive, so identity is certain.
         if name not in self.leader:
@@ -75,8 +77,9 @@ class _Hessians:
         if self.leader[name] != name:
             return
         self._last = (x, name)
-        flat = x.detach().reshape(-1, x.shape[-1]).float()
-        product = flat.T @ flat
+        with torch.autocast("cpu", enabled=False):
+            flat = x.detach().reshape(-1, x.shape[-1]).float()
+            product = flat.T @ flat
         if name in self.sums:
             self.sums[name] += product
         else:
@@ -256,8 +259,14 @@ def _forward(model, ids, hooks: dict) -> None:
 
 
 def _run_layer(layer, hidden, rest, kwargs):
-    result = layer(hidden, *rest, **kwargs)
-    return result[0] if isinstance(result, tuple) else result
+    """The layer's hidden states, float32. Products inside are bfloat16 where the
+    CPU has instructions for it: twice as fast, and calibration is a statistic."""
+    import torch
+
+    bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        result = layer(hidden, *rest, **kwargs)
+    return (result[0] if isinstance(result, tuple) else result).float()
 
 
 def quantize_model(

@@ -49,8 +49,9 @@ struct LatticeQuantizerOptions {
   unsigned iterations = 5;
   /// Rounds of the final fit of generators and row scales.
   unsigned finalRounds = 2;
-  /// Added to the diagonal of H, relative to its mean.
-  double damping = 0.01;
+  /// Added to the diagonal of H, relative to its mean. H is an estimate: on
+  /// other text 0.03 loses 1 to 2 % less than 0.01 (12 windows of 512 tokens).
+  double damping = 0.03;
 };
 
 struct LatticeQuantizerResult {
