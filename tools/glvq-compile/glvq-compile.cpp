@@ -329,6 +329,8 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   glvq::registerAllDialects(registry);
   MLIRContext context(registry);
+  // A user wants the message, not the whole function it is about.
+  context.printOpOnDiagnostic(false);
   llvm::SourceMgr sourceManager;
   SourceMgrDiagnosticHandler handler(sourceManager, &context);
   return failed(Compilation(options, context).run()) ? 1 : 0;

@@ -185,6 +185,8 @@ private:
       return failure();
     for (StringRef part : weight.getCode().getStorageNames()) {
       NamedAttrList list(attrs);
+      // The shape described the weight; each part carries its own in its type.
+      list.erase("glvq.shape");
       if (auto name = dyn_cast_or_null<StringAttr>(list.get("glvq.name"))) {
         StringRef prefix = name.getValue();
         prefix.consume_back(".weight");
