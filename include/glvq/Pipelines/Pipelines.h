@@ -20,8 +20,8 @@ struct LowerToLLVMOptions : PassPipelineOptions<LowerToLLVMOptions> {
       llvm::cl::init(16)};
   Option<int64_t> grain{
       *this, "grain",
-      llvm::cl::desc("Multiply-adds that one iteration of a parallel loop has "
-                     "at least; smaller products stay on one thread"),
+      llvm::cl::desc("Multiply-adds from which a product is worth several "
+                     "threads"),
       llvm::cl::init(1 << 16)};
 };
 

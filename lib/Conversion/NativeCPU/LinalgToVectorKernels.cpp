@@ -430,7 +430,7 @@ void KernelEmitter::emit() {
   else
     columns = width * 4;
 
-  // Iterations: batches times blocks of n, joined up to the grain.
+  // Iterations: batches times blocks of n.
   Value blocks = b.createOrFold<arith::CeilDivUIOp>(size(c.n), index(columns));
   Value total = blocks;
   for (unsigned d : c.batch)
@@ -438,8 +438,13 @@ void KernelEmitter::emit() {
   Value work = mul(index(columns), size(c.k));
   for (unsigned d : c.m)
     work = mul(work, size(d));
-  work = b.createOrFold<arith::MaxUIOp>(work, index(1));
-  Value joined = b.createOrFold<arith::CeilDivUIOp>(index(grain), work);
+  // All or nothing: as many iterations as blocks, which threads share evenly,
+  // or a single one.
+  Value worthIt = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge,
+                                                mul(total, work), index(grain));
+  Value joined =
+      b.createOrFold<arith::SelectOp>(worthIt, index(1), total);
+  joined = b.createOrFold<arith::MaxUIOp>(joined, index(1));
   Value chunks = b.createOrFold<arith::CeilDivUIOp>(total, joined);
 
   auto parallel = scf::ParallelOp::create(

@@ -74,15 +74,15 @@ def LinalgToVectorKernelsPass : Pass<"glvq-linalg-to-vector-kernels"> {
 
     Sizes may be dynamic; what is left over after whole vectors is masked. One row at a time is read
     straight through (decode); several rows are blocked four at a time (prefill). Blocks of n and batches
-    are iterations of one `scf.parallel`, joined until one iteration has at least `grain`
-    multiply-adds, so that small products stay serial. Operands of narrower floats are
+    are iterations of one `scf.parallel`; a product of fewer than `grain` multiply-adds is a single iteration,
+    so that it stays on its thread. Operands of narrower floats are
     extended as they are loaded. What has neither form stays as it is.
   }];
   let options = [
     Option<"vectorWidth", "vector-width", "int64_t", "16",
            "Elements of f32 in one vector register">,
     Option<"grain", "grain", "int64_t", "65536",
-           "Multiply-adds that one iteration of a parallel loop has at least">,
+           "Multiply-adds from which a product is worth several threads">,
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect", "::mlir::memref::MemRefDialect",
