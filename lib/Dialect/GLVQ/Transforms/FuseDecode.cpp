@@ -48,7 +48,8 @@ struct TracedWeight {
 /// Whether `op` only moves elements of its one input: a linalg transpose,
 /// broadcast, or generic that yields it. Then `in` and `out` are the maps.
 static bool movesElements(linalg::LinalgOp op, AffineMap &in, AffineMap &out) {
-  if (op.getNumDpsInputs() != 1 || op.getNumDpsInits() != 1 || !op.hasPureTensorSemantics())
+  if (op.getNumDpsInputs() != 1 || op.getNumDpsInits() != 1 ||
+      !op.hasPureTensorSemantics())
     return false;
   Block *body = op.getBlock();
   if (body->getTerminator()->getOperand(0) != body->getArgument(0))
@@ -106,7 +107,8 @@ static std::optional<TracedWeight> traceWeight(Value value, AffineMap map) {
       return weight;
     }
     if (auto rotation = dyn_cast<HadamardOp>(def)) {
-      weight.rotations.emplace_back(rotation, map.getResult(rotation.getDimension()));
+      weight.rotations.emplace_back(rotation,
+                                    map.getResult(rotation.getDimension()));
       value = rotation.getInput();
       continue;
     }
@@ -137,7 +139,8 @@ static std::optional<TracedWeight> traceWeight(Value value, AffineMap map) {
 /// Whether `value` is all zeros.
 static bool isZero(Value value) {
   while (auto *def = value.getDefiningOp()) {
-    if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::CastOp>(def)) {
+    if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::CastOp>(
+            def)) {
       value = def->getOperand(0);
       continue;
     }
@@ -161,15 +164,18 @@ static Value transpose(OpBuilder &builder, Location loc, Value value,
   SmallVector<int64_t> composed(permutation);
   if (auto inner = value.getDefiningOp<linalg::TransposeOp>()) {
     ArrayRef<int64_t> first = inner.getPermutation();
-    composed = llvm::map_to_vector(permutation, [&](int64_t i) { return first[i]; });
+    composed =
+        llvm::map_to_vector(permutation, [&](int64_t i) { return first[i]; });
     value = inner.getInput();
     if (isIdentityPermutation(composed))
       return value;
   }
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, loc, value);
   sizes = applyPermutation(sizes, composed);
-  Value empty = tensor::EmptyOp::create(builder, loc, sizes, getElementTypeOrSelf(value));
-  return linalg::TransposeOp::create(builder, loc, value, empty, composed)->getResult(0);
+  Value empty =
+      tensor::EmptyOp::create(builder, loc, sizes, getElementTypeOrSelf(value));
+  return linalg::TransposeOp::create(builder, loc, value, empty, composed)
+      ->getResult(0);
 }
 
 /// All dimensions but the last become one: `[.., n]` to `[rows, n]`.
@@ -181,36 +187,44 @@ static SmallVector<ReassociationIndices> getMatrixGroups(int64_t rank) {
 }
 
 /// `[.., n]` as a matrix of `n` columns, static where the weight is.
-static Value toMatrix(OpBuilder &builder, Location loc, Value value, int64_t columns) {
+static Value toMatrix(OpBuilder &builder, Location loc, Value value,
+                      int64_t columns) {
   auto type = cast<RankedTensorType>(value.getType());
   if (type.getRank() == 1)
     value = tensor::ExpandShapeOp::create(
-        builder, loc, RankedTensorType::get({1, type.getDimSize(0)}, type.getElementType()), value,
-        ArrayRef<ReassociationIndices>{{0, 1}});
+        builder, loc,
+        RankedTensorType::get({1, type.getDimSize(0)}, type.getElementType()),
+        value, ArrayRef<ReassociationIndices>{{0, 1}});
   else if (type.getRank() > 2)
-    value = tensor::CollapseShapeOp::create(builder, loc, value, getMatrixGroups(type.getRank()));
+    value = tensor::CollapseShapeOp::create(builder, loc, value,
+                                            getMatrixGroups(type.getRank()));
   type = cast<RankedTensorType>(value.getType());
-  auto matrix = RankedTensorType::get({type.getDimSize(0), columns}, type.getElementType());
+  auto matrix = RankedTensorType::get({type.getDimSize(0), columns},
+                                      type.getElementType());
   if (type != matrix)
     value = tensor::CastOp::create(builder, loc, matrix, value);
   return value;
 }
 
 /// The inverse of `toMatrix`, given the tensor it came from.
-static Value fromMatrix(OpBuilder &builder, Location loc, Value matrix, Value original) {
+static Value fromMatrix(OpBuilder &builder, Location loc, Value matrix,
+                        Value original) {
   auto type = cast<RankedTensorType>(original.getType());
   auto matrixType = cast<RankedTensorType>(matrix.getType());
   SmallVector<int64_t> shape(type.getShape());
   shape.back() = matrixType.getDimSize(1);
   auto staticType = RankedTensorType::get(shape, type.getElementType());
   if (type.getRank() == 1)
-    matrix = tensor::CollapseShapeOp::create(builder, loc, staticType, matrix,
-                                             ArrayRef<ReassociationIndices>{{0, 1}});
+    matrix =
+        tensor::CollapseShapeOp::create(builder, loc, staticType, matrix,
+                                        ArrayRef<ReassociationIndices>{{0, 1}});
   else if (type.getRank() > 2) {
-    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, loc, original);
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(builder, loc, original);
     sizes.back() = builder.getIndexAttr(shape.back());
-    matrix = tensor::ExpandShapeOp::create(builder, loc, staticType, matrix,
-                                           getMatrixGroups(type.getRank()), sizes);
+    matrix =
+        tensor::ExpandShapeOp::create(builder, loc, staticType, matrix,
+                                      getMatrixGroups(type.getRank()), sizes);
   }
   if (matrix.getType() != type)
     matrix = tensor::CastOp::create(builder, loc, type, matrix);
@@ -220,7 +234,8 @@ static Value fromMatrix(OpBuilder &builder, Location loc, Value matrix, Value or
 /// Zeros of the type of `like`.
 static Value createZeros(OpBuilder &builder, Location loc, Value like) {
   Type elementType = getElementTypeOrSelf(like);
-  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(elementType));
+  Value zero =
+      arith::ConstantOp::create(builder, loc, builder.getZeroAttr(elementType));
   Value empty = tensor::EmptyOp::create(
       builder, loc, tensor::getMixedSizes(builder, loc, like), elementType);
   return linalg::FillOp::create(builder, loc, zero, empty).getResult(0);
@@ -233,8 +248,8 @@ static Value createZeros(OpBuilder &builder, Location loc, Value like) {
 /// Positions of the loops `order` among the results of `map`: the permutation
 /// that brings the tensor read through `map` into that order. Failure if they
 /// are not the same loops.
-static FailureOr<SmallVector<int64_t>> getPermutationTo(AffineMap map,
-                                                        ArrayRef<AffineExpr> order) {
+static FailureOr<SmallVector<int64_t>>
+getPermutationTo(AffineMap map, ArrayRef<AffineExpr> order) {
   if (map.getNumResults() != order.size())
     return failure();
   SmallVector<int64_t> permutation;
@@ -249,9 +264,11 @@ static FailureOr<SmallVector<int64_t>> getPermutationTo(AffineMap map,
 
 /// Replaces the contraction `op` over `weight`, its operand `weightOperand`.
 /// Gives the reason if it cannot.
-static std::optional<StringRef> fuse(RewriterBase &rewriter, linalg::LinalgOp op,
-                                     TracedWeight weight, OpOperand *weightOperand) {
-  OpOperand *inputOperand = op.getDpsInputOperand(1 - weightOperand->getOperandNumber());
+static std::optional<StringRef> fuse(RewriterBase &rewriter,
+                                     linalg::LinalgOp op, TracedWeight weight,
+                                     OpOperand *weightOperand) {
+  OpOperand *inputOperand =
+      op.getDpsInputOperand(1 - weightOperand->getOperandNumber());
   OpOperand *initOperand = op.getDpsInitOperand(0);
   Value input = inputOperand->get(), init = initOperand->get();
   AffineMap inputMap = op.getMatchingIndexingMap(inputOperand),
@@ -276,18 +293,22 @@ static std::optional<StringRef> fuse(RewriterBase &rewriter, linalg::LinalgOp op
   inputOrder = outputOrder;
   inputOrder.push_back(column);
   outputOrder.push_back(row);
-  FailureOr<SmallVector<int64_t>> inputPermutation = getPermutationTo(inputMap, inputOrder),
-                                  outputPermutation = getPermutationTo(outputMap, outputOrder);
+  FailureOr<SmallVector<int64_t>> inputPermutation =
+                                      getPermutationTo(inputMap, inputOrder),
+                                  outputPermutation =
+                                      getPermutationTo(outputMap, outputOrder);
   if (failed(inputPermutation) || failed(outputPermutation) ||
       outputOrder.size() + 1 != op.getNumLoops())
-    return "input and result are not [.., columns] and [.., rows] over the same batch";
+    return "input and result are not [.., columns] and [.., rows] over the "
+           "same batch";
   for (auto [rotation, loop] : weight.rotations)
     if (loop != row && loop != column)
       return "a rotation goes along neither rows nor columns of the weight";
 
   Location loc = op.getLoc();
   rewriter.setInsertionPoint(op);
-  Value x = toMatrix(rewriter, loc, transpose(rewriter, loc, input, *inputPermutation),
+  Value x = toMatrix(rewriter, loc,
+                     transpose(rewriter, loc, input, *inputPermutation),
                      type.getNumColumns());
   Value transposedInit = transpose(rewriter, loc, init, *outputPermutation);
   Value acc = toMatrix(rewriter, loc, transposedInit, type.getNumRows());
@@ -298,19 +319,23 @@ static std::optional<StringRef> fuse(RewriterBase &rewriter, linalg::LinalgOp op
     if (loop == row)
       ofRows.push_back(rotation);
     else
-      x = HadamardOp::create(rewriter, loc, x.getType(), x, rotation.getSigns(), /*dimension=*/1,
-                             !rotation.getInverse());
+      x = HadamardOp::create(rewriter, loc, x.getType(), x, rotation.getSigns(),
+                             /*dimension=*/1, !rotation.getInverse());
   }
   // Along the rows it stays as it is, on the result. What is accumulated on is
   // not rotated.
   bool addLater = !ofRows.empty() && !isZero(init);
   Value y = addLater ? createZeros(rewriter, loc, acc) : acc;
-  y = LinearOp::create(rewriter, loc, y.getType(), x, weight.decode.getWeight(), y).getResult();
+  y = LinearOp::create(rewriter, loc, y.getType(), x, weight.decode.getWeight(),
+                       y)
+          .getResult();
   for (HadamardOp rotation : llvm::reverse(ofRows))
-    y = HadamardOp::create(rewriter, loc, y.getType(), y, rotation.getSigns(), /*dimension=*/1,
-                           rotation.getInverse());
+    y = HadamardOp::create(rewriter, loc, y.getType(), y, rotation.getSigns(),
+                           /*dimension=*/1, rotation.getInverse());
   if (addLater)
-    y = linalg::AddOp::create(rewriter, loc, ValueRange{y, acc}, ValueRange{acc}).getResult(0);
+    y = linalg::AddOp::create(rewriter, loc, ValueRange{y, acc},
+                              ValueRange{acc})
+            .getResult(0);
 
   y = fromMatrix(rewriter, loc, y, transposedInit);
   y = transpose(rewriter, loc, y, invertPermutationVector(*outputPermutation));
@@ -322,7 +347,8 @@ static std::optional<StringRef> fuse(RewriterBase &rewriter, linalg::LinalgOp op
 
 /// Reports the uses of a decoded weight, however moved and rotated, that are no
 /// contractions; `reported` has those that are. Returns their number.
-static unsigned reportOtherUses(DecodeOp decode, const DenseSet<Operation *> &reported) {
+static unsigned reportOtherUses(DecodeOp decode,
+                                const DenseSet<Operation *> &reported) {
   unsigned count = 0;
   SmallVector<Operation *> worklist(decode->getUsers());
   DenseSet<Operation *> visited;
@@ -332,10 +358,11 @@ static unsigned reportOtherUses(DecodeOp decode, const DenseSet<Operation *> &re
       continue;
     AffineMap in, out;
     auto linalgOp = dyn_cast<linalg::LinalgOp>(user);
-    bool passesOn = isa<HadamardOp, tensor::CastOp>(user) ||
-                    (linalgOp && movesElements(linalgOp, in, out)) ||
-                    (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(user) &&
-                     getUnitReshapeMap(user));
+    bool passesOn =
+        isa<HadamardOp, tensor::CastOp>(user) ||
+        (linalgOp && movesElements(linalgOp, in, out)) ||
+        (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(user) &&
+         getUnitReshapeMap(user));
     if (passesOn) {
       llvm::append_range(worklist, user->getUsers());
       continue;
@@ -381,16 +408,19 @@ struct FuseDecodePass : glvq::impl::FuseDecodePassBase<FuseDecodePass> {
         continue;
       ++numMissed;
       reported.insert(op);
-      remark::missed(op.getLoc(), getRemark()) << ("weight is decoded in full: " + *reason).str();
+      remark::missed(op.getLoc(), getRemark())
+          << ("weight is decoded in full: " + *reason).str();
     }
 
     // Decodes, rotations and transposes that nothing reads any more.
-    getOperation()->walk<WalkOrder::PostOrder, ReverseIterator>([&](Operation *op) {
-      if (isOpTriviallyDead(op))
-        rewriter.eraseOp(op);
+    getOperation()->walk<WalkOrder::PostOrder, ReverseIterator>(
+        [&](Operation *op) {
+          if (isOpTriviallyDead(op))
+            rewriter.eraseOp(op);
+        });
+    getOperation()->walk([&](DecodeOp decode) {
+      numMissed += reportOtherUses(decode, reported);
     });
-    getOperation()->walk(
-        [&](DecodeOp decode) { numMissed += reportOtherUses(decode, reported); });
   }
 };
 } // namespace

@@ -35,28 +35,32 @@ namespace {
 struct PartsTypeConverter : TypeConverter {
   PartsTypeConverter() {
     addConversion([](Type type) { return type; });
-    addConversion([](WeightType type, SmallVectorImpl<Type> &parts) -> LogicalResult {
-      llvm::append_range(parts, type.getCode().getStorageTypes(type));
-      return success();
-    });
-    addSourceMaterialization([](OpBuilder &builder, WeightType type, ValueRange parts,
-                                Location loc) -> Value {
+    addConversion(
+        [](WeightType type, SmallVectorImpl<Type> &parts) -> LogicalResult {
+          llvm::append_range(parts, type.getCode().getStorageTypes(type));
+          return success();
+        });
+    addSourceMaterialization([](OpBuilder &builder, WeightType type,
+                                ValueRange parts, Location loc) -> Value {
       return AssembleOp::create(builder, loc, type, parts);
     });
-    addTargetMaterialization([](OpBuilder &builder, TypeRange types, ValueRange inputs,
+    addTargetMaterialization([](OpBuilder &builder, TypeRange types,
+                                ValueRange inputs,
                                 Location loc) -> SmallVector<Value> {
       if (inputs.size() != 1 || !isa<WeightType>(inputs.front().getType()))
         return {};
       return llvm::to_vector_of<Value>(
-          DisassembleOp::create(builder, loc, types, inputs.front()).getResults());
+          DisassembleOp::create(builder, loc, types, inputs.front())
+              .getResults());
     });
   }
 };
 
 struct ConvertAssemble : OpConversionPattern<AssembleOp> {
   using Base::Base;
-  LogicalResult matchAndRewrite(AssembleOp op, OpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(AssembleOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOpWithMultiple(op, {adaptor.getParts()});
     return success();
   }
@@ -64,8 +68,9 @@ struct ConvertAssemble : OpConversionPattern<AssembleOp> {
 
 struct ConvertDisassemble : OpConversionPattern<DisassembleOp> {
   using Base::Base;
-  LogicalResult matchAndRewrite(DisassembleOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(DisassembleOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOp(op, adaptor.getWeight());
     return success();
   }
@@ -74,14 +79,16 @@ struct ConvertDisassemble : OpConversionPattern<DisassembleOp> {
 /// The codes come from the reference encoder, the parameters are given.
 struct ConvertEncode : OpConversionPattern<EncodeOp> {
   using Base::Base;
-  LogicalResult matchAndRewrite(EncodeOp op, OpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(EncodeOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     WeightType type = op.getWeight().getType();
     FailureOr<Value> codes = type.getCode().buildEncode(
         rewriter, op.getLoc(), type, adaptor.getDense(), adaptor.getParams());
     if (failed(codes))
-      return op.emitError("code ") << type.getCode() << " has no reference encoder; encode this "
-                                   << "weight when the checkpoint is made";
+      return op.emitError("code ")
+             << type.getCode() << " has no reference encoder; encode this "
+             << "weight when the checkpoint is made";
     SmallVector<Value> parts{*codes};
     llvm::append_range(parts, adaptor.getParams());
     rewriter.replaceOpWithMultiple(op, {parts});
@@ -91,16 +98,19 @@ struct ConvertEncode : OpConversionPattern<EncodeOp> {
 
 /// What fusion left becomes the reference decoder.
 struct ConvertDecode : OpConversionPattern<DecodeOp> {
-  ConvertDecode(const TypeConverter &converter, MLIRContext *context, Pass::Statistic &count)
+  ConvertDecode(const TypeConverter &converter, MLIRContext *context,
+                Pass::Statistic &count)
       : OpConversionPattern(converter, context), count(count) {}
 
-  LogicalResult matchAndRewrite(DecodeOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(DecodeOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     WeightType type = op.getWeight().getType();
-    FailureOr<Value> dense =
-        type.getCode().buildDecode(rewriter, op.getLoc(), type, adaptor.getWeight());
+    FailureOr<Value> dense = type.getCode().buildDecode(
+        rewriter, op.getLoc(), type, adaptor.getWeight());
     if (failed(dense))
-      return op.emitError("code ") << type.getCode() << " has no reference decoder";
+      return op.emitError("code ")
+             << type.getCode() << " has no reference decoder";
     ++count;
     rewriter.replaceOp(op, *dense);
     return success();
@@ -110,15 +120,18 @@ struct ConvertDecode : OpConversionPattern<DecodeOp> {
 };
 
 struct ConvertLinear : OpConversionPattern<LinearOp> {
-  ConvertLinear(const TypeConverter &converter, MLIRContext *context, Pass::Statistic &count)
+  ConvertLinear(const TypeConverter &converter, MLIRContext *context,
+                Pass::Statistic &count)
       : OpConversionPattern(converter, context), count(count) {}
 
-  LogicalResult matchAndRewrite(LinearOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(LinearOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     ValueRange parts = adaptor.getWeight();
     rewriter.replaceOpWithNewOp<MatmulOp>(
-        op, TypeRange{op.getResult().getType()}, adaptor.getInput().front(), parts.front(),
-        parts.drop_front(), adaptor.getInit().front(), op.getWeight().getType().getCode());
+        op, TypeRange{op.getResult().getType()}, adaptor.getInput().front(),
+        parts.front(), parts.drop_front(), adaptor.getInit().front(),
+        op.getWeight().getType().getCode());
     ++count;
     return success();
   }
@@ -129,13 +142,15 @@ struct ConvertLinear : OpConversionPattern<LinearOp> {
 /// Canonicalization makes selects of weights out of scf.if and cf.cond_br.
 struct ConvertSelect : OpConversionPattern<arith::SelectOp> {
   using Base::Base;
-  LogicalResult matchAndRewrite(arith::SelectOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(arith::SelectOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     SmallVector<Value> parts;
     for (auto [ifTrue, ifFalse] :
          llvm::zip_equal(adaptor.getTrueValue(), adaptor.getFalseValue()))
       parts.push_back(arith::SelectOp::create(rewriter, op.getLoc(),
-                                              adaptor.getCondition().front(), ifTrue, ifFalse));
+                                              adaptor.getCondition().front(),
+                                              ifTrue, ifFalse));
     rewriter.replaceOpWithMultiple(op, {parts});
     return success();
   }
@@ -149,19 +164,23 @@ struct ConvertFunction : OpInterfaceConversionPattern<FunctionOpInterface> {
   using Base = OpInterfaceConversionPattern<FunctionOpInterface>;
   using Base::Base;
 
-  LogicalResult matchAndRewrite(FunctionOpInterface op, ArrayRef<Value>,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(FunctionOpInterface op, ArrayRef<Value>,
+                  ConversionPatternRewriter &rewriter) const override {
     SmallVector<Type> inputs, results;
     SmallVector<DictionaryAttr> inputAttrs, resultAttrs;
     for (unsigned i : llvm::seq(op.getNumArguments()))
-      if (failed(expand(op.getArgumentTypes()[i], op.getArgAttrDict(i), inputs, inputAttrs)))
+      if (failed(expand(op.getArgumentTypes()[i], op.getArgAttrDict(i), inputs,
+                        inputAttrs)))
         return rewriter.notifyMatchFailure(op, "argument type not convertible");
     for (unsigned i : llvm::seq(op.getNumResults()))
-      if (failed(expand(op.getResultTypes()[i], op.getResultAttrDict(i), results, resultAttrs)))
+      if (failed(expand(op.getResultTypes()[i], op.getResultAttrDict(i),
+                        results, resultAttrs)))
         return rewriter.notifyMatchFailure(op, "result type not convertible");
-    if (!op.isExternal() &&
-        failed(rewriter.convertRegionTypes(&op.getFunctionBody(), *getTypeConverter())))
-      return rewriter.notifyMatchFailure(op, "block argument types not convertible");
+    if (!op.isExternal() && failed(rewriter.convertRegionTypes(
+                                &op.getFunctionBody(), *getTypeConverter())))
+      return rewriter.notifyMatchFailure(
+          op, "block argument types not convertible");
     rewriter.modifyOpInPlace(op, [&] {
       op.setType(op.cloneTypeWith(inputs, results));
       op.setAllArgAttrs(inputAttrs);
@@ -172,7 +191,8 @@ struct ConvertFunction : OpInterfaceConversionPattern<FunctionOpInterface> {
 
 private:
   /// Appends what `type` with attributes `attrs` becomes.
-  LogicalResult expand(Type type, DictionaryAttr attrs, SmallVectorImpl<Type> &types,
+  LogicalResult expand(Type type, DictionaryAttr attrs,
+                       SmallVectorImpl<Type> &types,
                        SmallVectorImpl<DictionaryAttr> &allAttrs) const {
     if (!attrs)
       attrs = DictionaryAttr::get(getContext());
@@ -190,7 +210,8 @@ private:
       if (auto name = dyn_cast_or_null<StringAttr>(list.get("glvq.name"))) {
         StringRef prefix = name.getValue();
         prefix.consume_back(".weight");
-        list.set("glvq.name", StringAttr::get(getContext(), prefix + "." + part));
+        list.set("glvq.name",
+                 StringAttr::get(getContext(), prefix + "." + part));
       }
       allAttrs.push_back(list.getDictionary(getContext()));
     }
@@ -198,13 +219,14 @@ private:
   }
 };
 
-struct MaterializeWeightsPass : glvq::impl::MaterializeWeightsPassBase<MaterializeWeightsPass> {
+struct MaterializeWeightsPass
+    : glvq::impl::MaterializeWeightsPassBase<MaterializeWeightsPass> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
     PartsTypeConverter converter;
     RewritePatternSet patterns(context);
-    patterns.add<ConvertAssemble, ConvertDisassemble, ConvertEncode, ConvertSelect,
-                 ConvertFunction>(converter, context);
+    patterns.add<ConvertAssemble, ConvertDisassemble, ConvertEncode,
+                 ConvertSelect, ConvertFunction>(converter, context);
     patterns.add<ConvertDecode>(converter, context, numDecoded);
     patterns.add<ConvertLinear>(converter, context, numMatmuls);
     populateCallOpTypeConversionPattern(patterns, converter);
@@ -218,11 +240,13 @@ struct MaterializeWeightsPass : glvq::impl::MaterializeWeightsPassBase<Materiali
         if (!converter.isLegal(function.getArgumentTypes()) ||
             !converter.isLegal(function.getResultTypes()))
           return false;
-      return converter.isLegal(op) && llvm::all_of(op->getRegions(), [&](Region &region) {
+      return converter.isLegal(op) &&
+             llvm::all_of(op->getRegions(), [&](Region &region) {
                return converter.isLegal(&region);
              });
     });
-    if (failed(applyFullConversion(getOperation(), target, std::move(patterns))))
+    if (failed(
+            applyFullConversion(getOperation(), target, std::move(patterns))))
       signalPassFailure();
   }
 };

@@ -16,9 +16,9 @@ using namespace mlir::glvq;
 static constexpr int64_t kVersion = 1;
 
 /// The name of a tensor of signs, or null if `key` is absent.
-static FailureOr<StringAttr> readSigns(MLIRContext *context, const llvm::json::Object &entry,
-                                       StringRef key,
-                                       function_ref<InFlightDiagnostic()> emitError) {
+static FailureOr<StringAttr>
+readSigns(MLIRContext *context, const llvm::json::Object &entry, StringRef key,
+          function_ref<InFlightDiagnostic()> emitError) {
   const llvm::json::Value *value = entry.get(key);
   if (!value || value->kind() == llvm::json::Value::Null)
     return StringAttr();
@@ -28,8 +28,9 @@ static FailureOr<StringAttr> readSigns(MLIRContext *context, const llvm::json::O
   return StringAttr::get(context, *name);
 }
 
-static FailureOr<QuantizedWeight> readWeight(MLIRContext *context, const llvm::json::Value &value,
-                                             function_ref<InFlightDiagnostic()> emitError) {
+static FailureOr<QuantizedWeight>
+readWeight(MLIRContext *context, const llvm::json::Value &value,
+           function_ref<InFlightDiagnostic()> emitError) {
   const llvm::json::Object *entry = value.getAsObject();
   if (!entry)
     return emitError() << "is not an object";
@@ -37,8 +38,10 @@ static FailureOr<QuantizedWeight> readWeight(MLIRContext *context, const llvm::j
   if (const llvm::json::Array *shape = entry->getArray("shape"))
     for (const llvm::json::Value &size : *shape)
       weight.shape.push_back(size.getAsInteger().value_or(0));
-  if (weight.shape.size() != 2 || llvm::any_of(weight.shape, [](int64_t n) { return n <= 0; }))
-    return emitError() << "'shape' is not [rows, columns], two positive integers";
+  if (weight.shape.size() != 2 ||
+      llvm::any_of(weight.shape, [](int64_t n) { return n <= 0; }))
+    return emitError()
+           << "'shape' is not [rows, columns], two positive integers";
 
   std::optional<StringRef> text = entry->getString("code");
   if (!text)
@@ -61,10 +64,10 @@ static FailureOr<QuantizedWeight> readWeight(MLIRContext *context, const llvm::j
   }
   weight.code = dyn_cast_or_null<WeightCodeAttrInterface>(attribute);
   if (!weight.code) {
-    InFlightDiagnostic error = emitError()
-                               << "unknown code '" << *text
-                               << "', expected an attribute like "
-                                  "'#glvq.lattice<dim = 8, bits = 2, group = 96>'";
+    InFlightDiagnostic error =
+        emitError() << "unknown code '" << *text
+                    << "', expected an attribute like "
+                       "'#glvq.lattice<dim = 8, bits = 2, group = 96>'";
     if (!problem.empty())
       error.attachNote() << problem;
     return error;
@@ -86,27 +89,32 @@ static FailureOr<QuantizedWeight> readWeight(MLIRContext *context, const llvm::j
   return weight;
 }
 
-FailureOr<QuantizationConfig>
-mlir::glvq::readQuantizationConfig(MLIRContext *context, StringRef checkpoint,
-                                   function_ref<InFlightDiagnostic()> emitError) {
+FailureOr<QuantizationConfig> mlir::glvq::readQuantizationConfig(
+    MLIRContext *context, StringRef checkpoint,
+    function_ref<InFlightDiagnostic()> emitError) {
   SmallString<128> path(checkpoint);
   llvm::sys::path::append(path, "config.json");
   auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/true);
   if (!file)
-    return emitError() << "cannot read '" << path << "': " << file.getError().message();
+    return emitError() << "cannot read '" << path
+                       << "': " << file.getError().message();
   auto inFile = [&] { return emitError() << "'" << path << "': "; };
 
-  llvm::Expected<llvm::json::Value> json = llvm::json::parse((*file)->getBuffer());
+  llvm::Expected<llvm::json::Value> json =
+      llvm::json::parse((*file)->getBuffer());
   if (!json)
     return inFile() << "bad JSON: " << llvm::toString(json.takeError());
   const llvm::json::Object *root = json->getAsObject();
-  const llvm::json::Object *config = root ? root->getObject("quantization_config") : nullptr;
+  const llvm::json::Object *config =
+      root ? root->getObject("quantization_config") : nullptr;
   if (!config)
-    return inFile() << "no 'quantization_config': this is not a quantized checkpoint; "
-                       "make one with 'glvq quantize'";
+    return inFile()
+           << "no 'quantization_config': this is not a quantized checkpoint; "
+              "make one with 'glvq quantize'";
   std::optional<StringRef> method = config->getString("quant_method");
   if (method != "glvq")
-    return inFile() << "'quant_method' is '" << method.value_or("") << "', expected 'glvq'";
+    return inFile() << "'quant_method' is '" << method.value_or("")
+                    << "', expected 'glvq'";
   std::optional<int64_t> version = config->getInteger("version");
   if (version != kVersion) {
     InFlightDiagnostic error = inFile() << "'version' is ";
@@ -129,7 +137,9 @@ mlir::glvq::readQuantizationConfig(MLIRContext *context, StringRef checkpoint,
   QuantizationConfig result;
   for (auto [name, value] : entries) {
     FailureOr<QuantizedWeight> weight =
-        readWeight(context, *value, [&, name = name] { return inFile() << "weight '" << name << "': "; });
+        readWeight(context, *value, [&, name = name] {
+          return inFile() << "weight '" << name << "': ";
+        });
     if (failed(weight))
       return failure();
     result.insert({StringAttr::get(context, name), *weight});

@@ -28,8 +28,9 @@ using QuantizationConfig = llvm::MapVector<StringAttr, QuantizedWeight>;
 
 /// Reads `quantization_config` from config.json in the folder `checkpoint`.
 /// Errors go to `emitError`, and name the file and the weight.
-FailureOr<QuantizationConfig> readQuantizationConfig(MLIRContext *context, StringRef checkpoint,
-                                                     function_ref<InFlightDiagnostic()> emitError);
+FailureOr<QuantizationConfig>
+readQuantizationConfig(MLIRContext *context, StringRef checkpoint,
+                       function_ref<InFlightDiagnostic()> emitError);
 
 } // namespace mlir::glvq
 

@@ -27,7 +27,8 @@ static constexpr StringLiteral kNameAttr = "glvq.name";
 
 /// I32 words that hold `n` signs.
 static RankedTensorType getSignsType(MLIRContext *context, int64_t n) {
-  return RankedTensorType::get({llvm::divideCeilSigned(n, 32)}, IntegerType::get(context, 32));
+  return RankedTensorType::get({llvm::divideCeilSigned(n, 32)},
+                               IntegerType::get(context, 32));
 }
 
 namespace {
@@ -47,7 +48,8 @@ struct ArgumentPlan {
     auto number = [&](std::optional<unsigned> slot) -> Attribute {
       return builder.getI64IntegerAttr(slot ? static_cast<int64_t>(*slot) : -1);
     };
-    return builder.getArrayAttr({TypeAttr::get(type), builder.getBoolAttr(transposed),
+    return builder.getArrayAttr({TypeAttr::get(type),
+                                 builder.getBoolAttr(transposed),
                                  number(signsIn), number(signsOut)});
   }
 };
@@ -60,19 +62,24 @@ struct FunctionPlan {
   SmallVector<RankedTensorType> signs;
 
   bool hasWeights() const {
-    return llvm::any_of(arguments, [](const ArgumentPlan &plan) { return plan.type != nullptr; });
+    return llvm::any_of(arguments, [](const ArgumentPlan &plan) {
+      return plan.type != nullptr;
+    });
   }
 
   Attribute getKey(Builder &builder) const {
-    return builder.getArrayAttr(llvm::map_to_vector(
-        arguments, [&](const ArgumentPlan &plan) { return plan.getKey(builder); }));
+    return builder.getArrayAttr(
+        llvm::map_to_vector(arguments, [&](const ArgumentPlan &plan) {
+          return plan.getKey(builder);
+        }));
   }
 };
 
 class WeightQuantizer {
 public:
   WeightQuantizer(ModuleOp module, const QuantizationConfig &config)
-      : module(module), symbols(module), config(config), builder(module.getContext()) {}
+      : module(module), symbols(module), config(config),
+        builder(module.getContext()) {}
 
   LogicalResult run();
 
@@ -90,13 +97,16 @@ private:
                       ArrayRef<StringAttr> signNames = {});
 
   /// Redirects a call that passes weights of `caller` to a specialised callee.
-  LogicalResult specialiseCall(func::CallOp call, const FunctionPlan &caller, ValueRange signs);
+  LogicalResult specialiseCall(func::CallOp call, const FunctionPlan &caller,
+                               ValueRange signs);
 
   /// The callee for a plan, made when first asked for.
-  FailureOr<func::FuncOp> getSpecialised(func::FuncOp callee, const FunctionPlan &plan);
+  FailureOr<func::FuncOp> getSpecialised(func::FuncOp callee,
+                                         const FunctionPlan &plan);
 
   /// The matrix the checkpoint describes, as the model uses it.
-  Value buildDense(Location loc, Value weight, const ArgumentPlan &plan, ValueRange signs);
+  Value buildDense(Location loc, Value weight, const ArgumentPlan &plan,
+                   ValueRange signs);
 
   /// Private functions that nothing calls any more, now that their clones are.
   void eraseUnused();
@@ -135,7 +145,8 @@ LogicalResult WeightQuantizer::run() {
                                << missing.front().getValue() << "'";
     if (missing.size() > 1)
       error << " and " << missing.size() - 1 << " more";
-    return error << ", but no entry point has an argument of that name; is this checkpoint of "
+    return error << ", but no entry point has an argument of that name; is "
+                    "this checkpoint of "
                     "this model?";
   }
 
@@ -156,11 +167,12 @@ LogicalResult WeightQuantizer::run() {
   return success();
 }
 
-LogicalResult WeightQuantizer::planEntry(func::FuncOp entry, FunctionPlan &plan,
-                                         SmallVectorImpl<StringAttr> &signNames) {
+LogicalResult
+WeightQuantizer::planEntry(func::FuncOp entry, FunctionPlan &plan,
+                           SmallVectorImpl<StringAttr> &signNames) {
   llvm::SmallMapVector<StringAttr, std::pair<int64_t, unsigned>, 4> slots;
-  auto getSlot = [&](StringAttr signs, int64_t size, StringAttr weight)
-      -> FailureOr<std::optional<unsigned>> {
+  auto getSlot = [&](StringAttr signs, int64_t size,
+                     StringAttr weight) -> FailureOr<std::optional<unsigned>> {
     if (!signs)
       return std::optional<unsigned>();
     auto [it, isNew] = slots.insert({signs, {size, plan.signs.size()}});
@@ -169,8 +181,8 @@ LogicalResult WeightQuantizer::planEntry(func::FuncOp entry, FunctionPlan &plan,
       signNames.push_back(signs);
     } else if (it->second.first != size) {
       return entry.emitError("weight '")
-             << weight.getValue() << "' needs " << size << " signs from '" << signs.getValue()
-             << "', another weight " << it->second.first;
+             << weight.getValue() << "' needs " << size << " signs from '"
+             << signs.getValue() << "', another weight " << it->second.first;
     }
     return std::optional<unsigned>(it->second.second);
   };
@@ -187,25 +199,31 @@ LogicalResult WeightQuantizer::planEntry(func::FuncOp entry, FunctionPlan &plan,
     SmallVector<int64_t, 2> shape(weight.shape);
     if (weight.transposed)
       std::swap(shape[0], shape[1]);
-    if (!tensor || !isa<FloatType>(tensor.getElementType()) || tensor.getShape() != ArrayRef<int64_t>(shape)) {
+    if (!tensor || !isa<FloatType>(tensor.getElementType()) ||
+        tensor.getShape() != ArrayRef<int64_t>(shape)) {
       InFlightDiagnostic error = entry.emitError("weight '")
-                                 << name.getValue() << "': the checkpoint has a matrix of "
+                                 << name.getValue()
+                                 << "': the checkpoint has a matrix of "
                                  << shape[0] << "x" << shape[1] << " floats"
                                  << (weight.transposed ? " (transposed)" : "")
                                  << ", the model an argument of type " << given;
       if (tensor && !weight.transposed && tensor.getRank() == 2 &&
           tensor.getDimSize(0) == shape[1] && tensor.getDimSize(1) == shape[0])
-        error.attachNote() << "the sizes are swapped: is \"transposed\" missing in config.json?";
+        error.attachNote() << "the sizes are swapped: is \"transposed\" "
+                              "missing in config.json?";
       return error;
     }
     argument.type = WeightType::getChecked(
         [&] { return entry.emitError("weight '") << name.getValue() << "': "; },
-        entry.getContext(), ArrayRef<int64_t>(weight.shape), tensor.getElementType(), weight.code);
+        entry.getContext(), ArrayRef<int64_t>(weight.shape),
+        tensor.getElementType(), weight.code);
     if (!argument.type)
       return failure();
     argument.transposed = weight.transposed;
-    FailureOr<std::optional<unsigned>> in = getSlot(weight.signsIn, weight.shape[1], name),
-                                       out = getSlot(weight.signsOut, weight.shape[0], name);
+    FailureOr<std::optional<unsigned>> in = getSlot(weight.signsIn,
+                                                    weight.shape[1], name),
+                                       out = getSlot(weight.signsOut,
+                                                     weight.shape[0], name);
     if (failed(in) || failed(out))
       return failure();
     argument.signsIn = *in;
@@ -215,7 +233,8 @@ LogicalResult WeightQuantizer::planEntry(func::FuncOp entry, FunctionPlan &plan,
   return success();
 }
 
-LogicalResult WeightQuantizer::apply(func::FuncOp function, const FunctionPlan &plan,
+LogicalResult WeightQuantizer::apply(func::FuncOp function,
+                                     const FunctionPlan &plan,
                                      ArrayRef<StringAttr> signNames) {
   if (!plan.hasWeights())
     return success();
@@ -226,11 +245,13 @@ LogicalResult WeightQuantizer::apply(func::FuncOp function, const FunctionPlan &
     NamedAttrList attrs;
     if (i < signNames.size())
       attrs.set(kNameAttr, signNames[i]);
-    if (failed(function.insertArgument(numArguments + i, type, attrs.getDictionary(context),
+    if (failed(function.insertArgument(numArguments + i, type,
+                                       attrs.getDictionary(context),
                                        function.getLoc())))
       return failure();
   }
-  ValueRange signs = ValueRange(function.getArguments()).drop_front(numArguments);
+  ValueRange signs =
+      ValueRange(function.getArguments()).drop_front(numArguments);
 
   // The clones of callees must not be found by the walk below, so calls are
   // collected first.
@@ -256,7 +277,8 @@ LogicalResult WeightQuantizer::apply(func::FuncOp function, const FunctionPlan &
     for (OpOperand *use : plainUses)
       use->set(dense);
   }
-  function.setType(FunctionType::get(context, types, function.getResultTypes()));
+  function.setType(
+      FunctionType::get(context, types, function.getResultTypes()));
 
   // In the order of the program, so that clones are numbered in it.
   SmallVector<func::CallOp> ordered;
@@ -270,21 +292,25 @@ LogicalResult WeightQuantizer::apply(func::FuncOp function, const FunctionPlan &
   return success();
 }
 
-LogicalResult WeightQuantizer::specialiseCall(func::CallOp call, const FunctionPlan &caller,
+LogicalResult WeightQuantizer::specialiseCall(func::CallOp call,
+                                              const FunctionPlan &caller,
                                               ValueRange signs) {
   auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
   if (callee && retyped.contains(callee))
     return call.emitError("passes a quantized weight to the entry point '@")
-           << call.getCallee() << "', which has quantized weights of its own; call a private "
+           << call.getCallee()
+           << "', which has quantized weights of its own; call a private "
            << "function from both";
   if (!callee || callee.isExternal())
     return call.emitError("passes a quantized weight to '@")
-           << call.getCallee() << "', which has no body to specialise; the weight would be used "
+           << call.getCallee()
+           << "', which has no body to specialise; the weight would be used "
            << "both quantized and not";
 
   FunctionPlan plan;
   SmallVector<Value> operands(call.getOperands());
-  llvm::SmallMapVector<unsigned, unsigned, 4> slots; // caller's number -> callee's
+  llvm::SmallMapVector<unsigned, unsigned, 4>
+      slots; // caller's number -> callee's
   auto getSlot = [&](std::optional<unsigned> slot) -> std::optional<unsigned> {
     if (!slot)
       return std::nullopt;
@@ -316,10 +342,11 @@ LogicalResult WeightQuantizer::specialiseCall(func::CallOp call, const FunctionP
   return success();
 }
 
-FailureOr<func::FuncOp> WeightQuantizer::getSpecialised(func::FuncOp callee,
-                                                        const FunctionPlan &plan) {
+FailureOr<func::FuncOp>
+WeightQuantizer::getSpecialised(func::FuncOp callee, const FunctionPlan &plan) {
   // The function itself for a key, as names can be taken by others later.
-  func::FuncOp &clone = specialised[{callee.getSymNameAttr(), plan.getKey(builder)}];
+  func::FuncOp &clone =
+      specialised[{callee.getSymNameAttr(), plan.getKey(builder)}];
   if (clone)
     return clone;
   func::FuncOp result = callee.clone();
@@ -334,12 +361,14 @@ FailureOr<func::FuncOp> WeightQuantizer::getSpecialised(func::FuncOp callee,
   return result;
 }
 
-Value WeightQuantizer::buildDense(Location loc, Value weight, const ArgumentPlan &plan,
-                                  ValueRange signs) {
-  Value dense = DecodeOp::create(builder, loc, plan.type.getDecodedType(), weight);
+Value WeightQuantizer::buildDense(Location loc, Value weight,
+                                  const ArgumentPlan &plan, ValueRange signs) {
+  Value dense =
+      DecodeOp::create(builder, loc, plan.type.getDecodedType(), weight);
   auto rotateBack = [&](std::optional<unsigned> slot, int64_t dimension) {
     if (slot)
-      dense = HadamardOp::create(builder, loc, dense.getType(), dense, signs[*slot], dimension,
+      dense = HadamardOp::create(builder, loc, dense.getType(), dense,
+                                 signs[*slot], dimension,
                                  /*inverse=*/true);
   };
   rotateBack(plan.signsIn, 1);
@@ -347,9 +376,11 @@ Value WeightQuantizer::buildDense(Location loc, Value weight, const ArgumentPlan
   if (!plan.transposed)
     return dense;
   Value empty = tensor::EmptyOp::create(
-      builder, loc, ArrayRef<int64_t>{plan.type.getNumColumns(), plan.type.getNumRows()},
+      builder, loc,
+      ArrayRef<int64_t>{plan.type.getNumColumns(), plan.type.getNumRows()},
       plan.type.getElementType());
-  return linalg::TransposeOp::create(builder, loc, dense, empty, ArrayRef<int64_t>{1, 0})
+  return linalg::TransposeOp::create(builder, loc, dense, empty,
+                                     ArrayRef<int64_t>{1, 0})
       ->getResult(0);
 }
 
@@ -376,13 +407,15 @@ void WeightQuantizer::eraseUnused() {
 }
 
 namespace {
-struct QuantizeWeightsPass : glvq::impl::QuantizeWeightsPassBase<QuantizeWeightsPass> {
+struct QuantizeWeightsPass
+    : glvq::impl::QuantizeWeightsPassBase<QuantizeWeightsPass> {
   using Base::Base;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
     if (checkpoint.empty()) {
-      module.emitError("glvq-quantize-weights needs the option 'checkpoint', the folder of a "
+      module.emitError("glvq-quantize-weights needs the option 'checkpoint', "
+                       "the folder of a "
                        "quantized checkpoint");
       return signalPassFailure();
     }
