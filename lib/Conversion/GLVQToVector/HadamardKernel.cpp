@@ -208,12 +208,7 @@ void HadamardKernel::build() {
       indices[dimension] = element;
       return indices;
     };
-    // On the stack: what comes between this and the end of the pipeline may free memory
-    // by itself, and then objects to kernels that do.
-    auto scope = memref::AllocaScopeOp::create(b, TypeRange());
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&scope.getBodyRegion());
-    Value work = b.stackScratch(size);
+    Value work = b.scratch(size);
     if (!contiguous)
       b.loop(0, size, 1, [&](Value i) {
         memref::StoreOp::create(b, b.load(input, at(i)), work, i);
@@ -228,13 +223,14 @@ void HadamardKernel::build() {
     if (contiguous) {
       finish(work, [&](Value vector, Value i) { b.storeVector(vector, result, at(i)); });
     } else {
-      Value done = b.stackScratch(size);
+      Value done = b.scratch(size);
       finish(work, [&](Value vector, Value i) { b.storeVector(vector, done, i); });
       b.loop(0, size, 1, [&](Value i) {
         memref::StoreOp::create(b, b.load(done, i), result, at(i));
       });
+      b.release(done);
     }
-    memref::AllocaScopeReturnOp::create(b);
+    b.release(work);
   });
 }
 

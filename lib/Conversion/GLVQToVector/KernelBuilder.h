@@ -9,6 +9,7 @@
 
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -114,16 +115,18 @@ public:
     scf::IfOp::create(*this, condition, thenBranch, elseBranch);
   }
 
-  /// Memory for the duration of a kernel, aligned to cache lines.
+  /// Memory for the duration of a kernel, aligned to cache lines. Kernels free it themselves; the
+  /// attribute keeps buffer deallocation, which may run later, from managing it.
   Value scratch(ArrayRef<int64_t> shape, ValueRange dynamicSizes = {}) {
-    return memref::AllocOp::create(*this, MemRefType::get(shape, getF32Type()), dynamicSizes,
-                                   getI64IntegerAttr(64));
+    auto alloc = memref::AllocOp::create(*this, MemRefType::get(shape, getF32Type()),
+                                         dynamicSizes, getI64IntegerAttr(64));
+    alloc->setAttr(bufferization::BufferizationDialect::kManualDeallocation, getUnitAttr());
+    return alloc;
   }
-  Value stackScratch(int64_t size) {
-    return memref::AllocaOp::create(*this, MemRefType::get(size, getF32Type()),
-                                    getI64IntegerAttr(64));
+  void release(Value memref) {
+    auto dealloc = memref::DeallocOp::create(*this, memref);
+    dealloc->setAttr(bufferization::BufferizationDialect::kManualDeallocation, getUnitAttr());
   }
-  void release(Value memref) { memref::DeallocOp::create(*this, memref); }
 };
 
 /// Builds the body of a kernel, in a function with the arguments
