@@ -29,5 +29,6 @@ void mlir::glvq::registerAllPasses() {
   registerGLVQConversionPasses();
   registerGLVQNativeCPUPasses();
   registerLowerToLLVMPipeline();
+  registerLowerToNVVMPipeline();
   registerGLVQTransformsPasses();
 }

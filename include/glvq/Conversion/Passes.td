@@ -7,6 +7,72 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ConvertGLVQToGPUPass : Pass<"convert-glvq-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "Give products and rotations device kernels, and launch them";
+  let description = [{
+    Every `glvq.matmul` and `glvq.hadamard` becomes launches of kernels in the
+    `gpu.module` `@glvq_kernels`; equal ones share a kernel. Kernels take bare
+    pointers to row-major arrays, aligned to 16 bytes, and sizes as `i32`.
+
+    A product with a linear code takes two kernels. The first moves the
+    generators onto the activations, x' = G^T x for each group; the second
+    multiplies x' by the packed fields themselves. Lanes read the codes of a row
+    in units of whole words (128-bit loads where rows are aligned so), and x' is
+    stored in the order in which they do. With a compander, lanes decode lattice
+    points. Where the number of tokens is dynamic, a single token and many have
+    kernels of their own.
+
+    ```mlir
+    %y = glvq.matmul ins(%x : tensor<?x576xf32>) codes(%c : tensor<1536x36xi32>)
+                     params(%g, %s : tensor<6x8x8xf16>, tensor<1536xf16>)
+                     outs(%zero : tensor<?x1536xf32>) {code = #w2} -> tensor<?x1536xf32>
+    ```
+    becomes
+    ```mlir
+    gpu.launch_func @glvq_kernels::@fold_0 blocks in (%n, %2, %1) threads in (%256, %1, %1)
+      args(%px : !llvm.ptr<1>, %pg : !llvm.ptr<1>, %folded : !llvm.ptr<1>)
+    scf.if %single {
+      gpu.launch_func @glvq_kernels::@matmul_0 … args(%folded : !llvm.ptr<1>,
+        %pc : !llvm.ptr<1>, %ps : !llvm.ptr<1>, %py : !llvm.ptr<1>, %tokens : i32, %rows : i32)
+    } else {
+      …
+    }
+    %y = bufferization.to_tensor %out restrict writable : memref<?x1536xf32> to tensor<?x1536xf32>
+    ```
+
+    Run it on tensors, before bufferization, or on buffers (products only).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+  ];
+}
+
+def AttachNVVMTargetPass : Pass<"glvq-attach-nvvm-target", "::mlir::ModuleOp"> {
+  let summary = "Say for which GPU the kernels of the module are compiled";
+  let description = [{
+    Gives every `gpu.module` without a target an `#nvvm.target`, and makes sure
+    that the rest of the compilation can succeed: the chip and the format are
+    known, and formats that need `ptxas` find it.
+
+    ```mlir
+    gpu.module @glvq_kernels { … }
+    ```
+    becomes
+    ```mlir
+    gpu.module @glvq_kernels [#nvvm.target<O = 3, chip = "sm_90">] { … }
+    ```
+  }];
+  let options = [
+    Option<"chip", "chip", "std::string", "\"sm_80\"",
+      "GPU to compile for: sm_80, sm_89, sm_90, sm_100 or sm_120">,
+    Option<"format", "format", "std::string", "\"fatbin\"",
+      "what the binary will hold: llvm, isa, bin or fatbin">,
+  ];
+  let dependentDialects = ["::mlir::gpu::GPUDialect", "::mlir::NVVM::NVVMDialect"];
+}
+
 def ConvertGLVQToLinalgPass : Pass<"convert-glvq-to-linalg"> {
   let summary = "Lower glvq ops to linalg, by the definition of the codes";
   let description = [{
