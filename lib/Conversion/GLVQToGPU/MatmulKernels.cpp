@@ -254,7 +254,7 @@ static Value expand(KernelBuilder &b, Compander compander, Value y, Value first,
         .getResult(0);
   };
   Value log = call("llvm.nvvm.lg2.approx.f", b.addf(first, b.constant(1.0f)));
-  Value power = call("llvm.nvvm.ex2.approx.f", b.mulf(magnitude, log));
+  Value power = call("llvm.nvvm.ex2.approx", b.mulf(magnitude, log));
   Value factor = arith::DivFOp::create(b, second, first);
   Value weight = b.mulf(factor, b.subf(power, b.constant(1.0f)));
   Value sign = b.bitAnd(bits, int64_t(1) << 31);

@@ -44,6 +44,7 @@ class Program:
     def __init__(self, mlir_lib):
         self.mlir_lib = mlir_lib
         self.functions, self.calls = [], []
+        self.libraries = []
 
     def add(self, body, arguments, result, dynamic=()):
         """A function of the named arrays; dimensions `dynamic` of `x` are
@@ -74,22 +75,27 @@ class Program:
         )
         self.calls.append("\n".join(call))
 
-    def run(self):
-        """Results of all functions, in order."""
-        module = PRINTERS + "\n".join(self.functions)
-        module += "\nfunc.func @main() {\n" + "\n".join(self.calls) + "\n  return\n}\n"
+    def lower(self, module):
+        """The module in the llvm dialect."""
         lowered = subprocess.run(
             ["glvq-opt", *LOWERING], input=module, capture_output=True, text=True
         )
         assert lowered.returncode == 0, lowered.stderr
-        libraries = [
+        return lowered.stdout
+
+    def run(self):
+        """Results of all functions, in order."""
+        module = PRINTERS + "\n".join(self.functions)
+        module += "\nfunc.func @main() {\n" + "\n".join(self.calls) + "\n  return\n}\n"
+        lowered = self.lower(module)
+        libraries = self.libraries + [
             os.path.join(self.mlir_lib, f"libmlir_{name}_utils.so")
             for name in ("runner", "c_runner")
         ]
         ran = subprocess.run(
             ["mlir-runner", "-O0", "-e", "main", "--entry-point-result=void"]
             + ["--shared-libs=" + ",".join(libraries)],
-            input=lowered.stdout,
+            input=lowered,
             capture_output=True,
             text=True,
         )
