@@ -54,7 +54,9 @@ def compile_model(
     with tempfile.TemporaryDirectory(prefix="glvq-compile-") as scratch:
         loaded = models.load(source)
         checkpoint = source
-        if source.is_file():
+        # Weight arguments are float32 and named as in named_parameters(); a
+        # plain folder may name or type them otherwise.
+        if loaded.quantization is None:
             checkpoint = Path(scratch) / "checkpoint"
             models.save_checkpoint(loaded, checkpoint)
         module = Path(scratch) / "model.mlir"

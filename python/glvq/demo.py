@@ -33,7 +33,7 @@ class Step:
         self.rows: list[tuple[str, float, float]] = []
 
     def run(self, name: str, *arguments: str, capture: bool = False) -> str:
-        console.print(f"\n[bold]$ glvq {' '.join(arguments)}[/]", highlight=False)
+        console.print(f"\n[bold]$ glvq {' '.join(arguments)}[/]", highlight=False, soft_wrap=True)
         start = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "glvq", *arguments], stdout=subprocess.PIPE if capture else None, text=True
