@@ -37,17 +37,20 @@ void registerLowerToLLVMPipeline();
 struct LowerToNVVMOptions : PassPipelineOptions<LowerToNVVMOptions> {
   Option<std::string> chip{
       *this, "chip", llvm::cl::init("sm_80"),
-      llvm::cl::desc("GPU to compile for: sm_80, sm_89, sm_90, sm_100 or sm_120")};
+      llvm::cl::desc(
+          "GPU to compile for: sm_80, sm_89, sm_90, sm_100 or sm_120")};
   Option<std::string> format{
       *this, "format", llvm::cl::init("fatbin"),
-      llvm::cl::desc("what the binary will hold: llvm (bitcode), isa (PTX), bin "
-                     "(cubin) or fatbin; the last two need ptxas")};
+      llvm::cl::desc(
+          "what the binary will hold: llvm (bitcode), isa (PTX), bin "
+          "(cubin) or fatbin; the last two need ptxas")};
 };
 
 /// Lowers products with encoded weights and rotations to a `gpu.binary` for an
 /// NVIDIA GPU. The host part stays functions on memrefs that launch its
 /// kernels.
-void buildLowerToNVVMPipeline(OpPassManager &pm, const LowerToNVVMOptions &options);
+void buildLowerToNVVMPipeline(OpPassManager &pm,
+                              const LowerToNVVMOptions &options);
 void registerLowerToNVVMPipeline();
 
 } // namespace mlir::glvq

@@ -35,7 +35,8 @@ static bool findTool(StringRef tool) {
   if (llvm::sys::Process::FindInEnvPath("PATH", tool))
     return true;
   for (const char *variable : {"CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"})
-    if (std::optional<std::string> root = llvm::sys::Process::GetEnv(variable)) {
+    if (std::optional<std::string> root =
+            llvm::sys::Process::GetEnv(variable)) {
       // Only the first variable that is set counts.
       SmallString<128> path(*root);
       llvm::sys::path::append(path, "bin", tool);
@@ -56,7 +57,8 @@ struct AttachNVVMTarget
       if (llvm::is_contained(accepted, value))
         return success();
       InFlightDiagnostic error = module.emitError("unknown ")
-                                 << what << " '" << value << "', expected one of ";
+                                 << what << " '" << value
+                                 << "', expected one of ";
       llvm::interleaveComma(accepted, error);
       return LogicalResult(error);
     };
@@ -74,7 +76,8 @@ struct AttachNVVMTarget
         module.emitError("format '")
             << format << "' needs " << tool
             << " of the CUDA toolkit, which is neither in PATH nor in bin of "
-               "CUDA_ROOT, CUDA_HOME or CUDA_PATH; install it, set one of these, "
+               "CUDA_ROOT, CUDA_HOME or CUDA_PATH; install it, set one of "
+               "these, "
                "or ask for format=isa";
         return signalPassFailure();
       }

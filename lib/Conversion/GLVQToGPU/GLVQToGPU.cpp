@@ -35,7 +35,9 @@ constexpr int64_t manyTokens = 4;
 
 constexpr StringLiteral kernelModuleName = "glvq_kernels";
 
-bool isFloatOfKernels(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
+bool isFloatOfKernels(Type type) {
+  return type.isF32() || type.isF16() || type.isBF16();
+}
 
 class Lowering {
 public:
@@ -47,9 +49,9 @@ public:
 private:
   /// The kernel with this identity, built by `build` if it is the first use.
   /// Names are `kind` and a number.
-  gpu::GPUFuncOp getKernel(Location loc, StringRef kind, const Twine &identity,
-                           function_ref<void(KernelBuilder &, gpu::GPUModuleOp,
-                                             StringRef)> build);
+  gpu::GPUFuncOp getKernel(
+      Location loc, StringRef kind, const Twine &identity,
+      function_ref<void(KernelBuilder &, gpu::GPUModuleOp, StringRef)> build);
   /// A buffer of a tensor that is only read; buffers stay what they are.
   FailureOr<Value> getInput(KernelBuilder &b, Operation *op, Value value);
   Value getPointer(KernelBuilder &b, Value buffer);
@@ -63,10 +65,9 @@ private:
 };
 } // namespace
 
-gpu::GPUFuncOp
-Lowering::getKernel(Location loc, StringRef kind, const Twine &identity,
-                    function_ref<void(KernelBuilder &, gpu::GPUModuleOp, StringRef)>
-                        build) {
+gpu::GPUFuncOp Lowering::getKernel(
+    Location loc, StringRef kind, const Twine &identity,
+    function_ref<void(KernelBuilder &, gpu::GPUModuleOp, StringRef)> build) {
   gpu::GPUFuncOp &kernel = byIdentity[(kind + " " + identity).str()];
   if (kernel)
     return kernel;
@@ -88,16 +89,19 @@ Lowering::getKernel(Location loc, StringRef kind, const Twine &identity,
   return kernel = kernels.lookupSymbol<gpu::GPUFuncOp>(name);
 }
 
-FailureOr<Value> Lowering::getInput(KernelBuilder &b, Operation *op, Value value) {
+FailureOr<Value> Lowering::getInput(KernelBuilder &b, Operation *op,
+                                    Value value) {
   if (auto type = dyn_cast<RankedTensorType>(value.getType()))
     return bufferization::ToBufferOp::create(
-               b, MemRefType::get(type.getShape(), type.getElementType()), value,
+               b, MemRefType::get(type.getShape(), type.getElementType()),
+               value,
                /*read_only=*/true)
         .getResult();
   if (!cast<MemRefType>(value.getType()).getLayout().isIdentity())
     return op->emitOpError("cannot be given a kernel: operand of type ")
            << value.getType()
-           << " is not contiguous; kernels take bare pointers to row-major data";
+           << " is not contiguous; kernels take bare pointers to row-major "
+              "data";
   return value;
 }
 
@@ -150,8 +154,12 @@ LogicalResult Lowering::lower(MatmulOp op) {
 
   KernelBuilder b(op.getLoc(), op);
   bool onTensors = isa<TensorType>(op.getInit().getType());
-  MatmulConfig config = {code, columns, 1, inputType.getElementType(),
-                         initType.getElementType(), initType.getElementType(),
+  MatmulConfig config = {code,
+                         columns,
+                         1,
+                         inputType.getElementType(),
+                         initType.getElementType(),
+                         initType.getElementType(),
                          Initial::InPlace};
   if (onTensors)
     config.initial = isZero(op.getInit()) ? Initial::Zero : Initial::Buffer;
@@ -186,16 +194,16 @@ LogicalResult Lowering::lower(MatmulOp op) {
       sizes.push_back(rows);
     return memref::AllocOp::create(b, type, sizes, b.getI64IntegerAttr(64));
   };
-  Value output = onTensors ? allocate(initType.getShape(), initType.getElementType())
-                           : *init;
+  Value output = onTensors
+                     ? allocate(initType.getShape(), initType.getElementType())
+                     : *init;
 
   RowLayout layout = RowLayout::get(code, columns);
   SmallVector<Value> pointers;
   for (Value part : parts)
     pointers.push_back(getPointer(b, part));
-  std::string identity =
-      toString(code) + "," + std::to_string(columns) + "," +
-      toString(TypeAttr::get(config.inputType));
+  std::string identity = toString(code) + "," + std::to_string(columns) + "," +
+                         toString(TypeAttr::get(config.inputType));
   SmallVector<Value> operands;
   int64_t lanes = 32;
   if (code.isLinear()) {
@@ -205,7 +213,8 @@ LogicalResult Lowering::lower(MatmulOp op) {
     gpu::GPUFuncOp fold = getKernel(
         op.getLoc(), "fold", identity,
         [&](KernelBuilder &kernel, gpu::GPUModuleOp module, StringRef name) {
-          buildFoldKernel(kernel, module, name, code, columns, config.inputType);
+          buildFoldKernel(kernel, module, name, code, columns,
+                          config.inputType);
         });
     SmallVector<Value> foldOperands = {getPointer(b, *input), pointers[1]};
     if (code.isMixed())
@@ -233,8 +242,9 @@ LogicalResult Lowering::lower(MatmulOp op) {
     config.tokens = tokensAtOnce;
     gpu::GPUFuncOp matmul = getKernel(
         op.getLoc(), code.isLinear() ? "matmul" : "decode_matmul",
-        Twine(identity) + "," + toString(TypeAttr::get(config.outputType)) + "," +
-            Twine(static_cast<int>(config.initial)) + "," + Twine(tokensAtOnce),
+        Twine(identity) + "," + toString(TypeAttr::get(config.outputType)) +
+            "," + Twine(static_cast<int>(config.initial)) + "," +
+            Twine(tokensAtOnce),
         [&](KernelBuilder &kernel, gpu::GPUModuleOp module, StringRef name) {
           if (code.isLinear())
             buildFoldedMatmulKernel(kernel, module, name, config);
@@ -323,8 +333,9 @@ namespace {
 struct LaunchMemoryEffects
     : MemoryEffectOpInterface::ExternalModel<LaunchMemoryEffects,
                                              gpu::LaunchFuncOp> {
-  void getEffects(Operation *, SmallVectorImpl<MemoryEffects::EffectInstance>
-                                   &effects) const {
+  void
+  getEffects(Operation *,
+             SmallVectorImpl<MemoryEffects::EffectInstance> &effects) const {
     effects.emplace_back(MemoryEffects::Read::get());
     effects.emplace_back(MemoryEffects::Write::get());
   }

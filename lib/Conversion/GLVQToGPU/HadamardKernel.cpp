@@ -25,13 +25,14 @@ static LLVM::GlobalOp getHartleyTable(KernelBuilder &b, gpu::GPUModuleOp module,
   SmallVector<float> values;
   for (int64_t t = 0; t != odd; ++t) {
     double angle = 2 * std::numbers::pi * t / odd;
-    values.push_back((std::cos(angle) + std::sin(angle)) / std::sqrt(double(size)));
+    values.push_back((std::cos(angle) + std::sin(angle)) /
+                     std::sqrt(double(size)));
   }
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(module.getBody());
   return LLVM::GlobalOp::create(
       b, LLVM::LLVMArrayType::get(b.f32(), odd), /*isConstant=*/true,
-      LLVM::Linkage::Internal, name, 
+      LLVM::Linkage::Internal, name,
       DenseElementsAttr::get(RankedTensorType::get({odd}, b.f32()),
                              ArrayRef<float>(values)),
       /*alignment=*/4, globalSpace);
@@ -53,9 +54,10 @@ void gpukernels::buildHadamardKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                      ArrayRef<KernelParameter>{{Kind::Output}, {Kind::Size}});
   SmallVector<Type> workgroup;
   if (shared)
-    workgroup.push_back(MemRefType::get(
-        {size}, b.f32(), MemRefLayoutAttrInterface(),
-        gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup)));
+    workgroup.push_back(
+        MemRefType::get({size}, b.f32(), MemRefLayoutAttrInterface(),
+                        gpu::AddressSpaceAttr::get(
+                            b.getContext(), gpu::AddressSpace::Workgroup)));
   gpu::GPUFuncOp kernel = b.startKernel(module, name, parameters, workgroup);
   Value inner = kernel.getArgument(parameters.size() - 1);
   Value signs = hasSigns ? Value(kernel.getArgument(1)) : Value();
@@ -66,15 +68,15 @@ void gpukernels::buildHadamardKernel(KernelBuilder &b, gpu::GPUModuleOp module,
   Value first = arith::AddIOp::create(
       b,
       arith::MulIOp::create(
-          b,
-          arith::MulIOp::create(b, b.widen(b.div(block, inner)), innerWide),
+          b, arith::MulIOp::create(b, b.widen(b.div(block, inner)), innerWide),
           arith::ConstantIntOp::create(b, b.getI64Type(), size)),
       b.widen(b.rem(block, inner)));
   auto offset = [&](Value i) -> Value {
     return arith::MulIOp::create(b, b.widen(i), innerWide);
   };
   Value x = b.address(kernel.getArgument(0), elementType, first);
-  Value y = b.address(kernel.getArgument(parameters.size() - 2), elementType, first);
+  Value y =
+      b.address(kernel.getArgument(parameters.size() - 2), elementType, first);
 
   // Vectors too long for shared memory are worked on in the output itself.
   auto loadWork = [&](Value i) -> Value {
@@ -94,8 +96,8 @@ void gpukernels::buildHadamardKernel(KernelBuilder &b, gpu::GPUModuleOp module,
     Value bit = arith::ShRUIOp::create(b, word, b.rem(i, 32));
     Value sign = b.shl(bit, 31);
     Value bits = arith::BitcastOp::create(b, b.i32(), value);
-    return arith::BitcastOp::create(
-        b, b.f32(), arith::XOrIOp::create(b, bits, sign));
+    return arith::BitcastOp::create(b, b.f32(),
+                                    arith::XOrIOp::create(b, bits, sign));
   };
 
   Value thread = b.threadId(), threads = b.constant(blockSize);
@@ -106,20 +108,19 @@ void gpukernels::buildHadamardKernel(KernelBuilder &b, gpu::GPUModuleOp module,
   b.loop(thread, b.constant(size), threads, {}, [&](Value i, ValueRange) {
     Value a = b.shr(i, levels);
     Value column = b.bitAnd(i, (int64_t(1) << levels) - 1);
-    Value sum =
-        b.loop(zero, b.constant(odd), one, {b.constant(0.0f), zero},
-               [&](Value e, ValueRange state) -> SmallVector<Value> {
-                 Value source = b.add(b.shl(e, levels), column);
-                 Value value = b.load(x, elementType, offset(source));
-                 if (signs && !inverse)
-                   value = applySign(value, source);
-                 Value next = b.add(state[1], a);
-                 Value wrapped = b.sub(next, b.constant(odd));
-                 next = b.select(b.less(next, odd), next, wrapped);
-                 return {b.fma(b.load(tableAddress, b.f32(), state[1]), value,
-                               state[0]),
-                         next};
-               })[0];
+    Value sum = b.loop(zero, b.constant(odd), one, {b.constant(0.0f), zero},
+                       [&](Value e, ValueRange state) -> SmallVector<Value> {
+                         Value source = b.add(b.shl(e, levels), column);
+                         Value value = b.load(x, elementType, offset(source));
+                         if (signs && !inverse)
+                           value = applySign(value, source);
+                         Value next = b.add(state[1], a);
+                         Value wrapped = b.sub(next, b.constant(odd));
+                         next = b.select(b.less(next, odd), next, wrapped);
+                         return {b.fma(b.load(tableAddress, b.f32(), state[1]),
+                                       value, state[0]),
+                                 next};
+                       })[0];
     storeWork(sum, i);
     return SmallVector<Value>();
   });

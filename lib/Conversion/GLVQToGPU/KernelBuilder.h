@@ -47,12 +47,13 @@ public:
                              ArrayRef<Type> workgroup = {}) {
     SmallVector<Type> types;
     for (KernelParameter parameter : parameters)
-      types.push_back(parameter.kind == KernelParameter::Size
-                          ? i32()
-                          : LLVM::LLVMPointerType::get(getContext(), globalSpace));
+      types.push_back(
+          parameter.kind == KernelParameter::Size
+              ? i32()
+              : LLVM::LLVMPointerType::get(getContext(), globalSpace));
     setInsertionPointToEnd(module.getBody());
-    auto kernel = gpu::GPUFuncOp::create(*this, name, getFunctionType(types, {}),
-                                         workgroup);
+    auto kernel = gpu::GPUFuncOp::create(*this, name,
+                                         getFunctionType(types, {}), workgroup);
     kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), getUnitAttr());
     kernel.setKnownBlockSize(ArrayRef<int32_t>{blockSize, 1, 1});
     // Without it ptxas aims at full occupancy, and spills to get there.
@@ -104,7 +105,8 @@ public:
   }
   Value less(Value a, int64_t b) { return less(a, constant(b)); }
   Value equal(Value a, int64_t b) {
-    return createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, a, constant(b));
+    return createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, a,
+                                       constant(b));
   }
   Value both(Value a, Value b) { return createOrFold<arith::AndIOp>(a, b); }
   Value select(Value c, Value a, Value b) {
@@ -116,11 +118,11 @@ public:
   Value fma(Value a, Value b, Value c) {
     return LLVM::FMAOp::create(*this, a, b, c);
   }
-  Value widen(Value a) {
-    return createOrFold<arith::ExtUIOp>(getI64Type(), a);
-  }
+  Value widen(Value a) { return createOrFold<arith::ExtUIOp>(getI64Type(), a); }
 
-  Value threadId() { return toI32(gpu::ThreadIdOp::create(*this, gpu::Dimension::x)); }
+  Value threadId() {
+    return toI32(gpu::ThreadIdOp::create(*this, gpu::Dimension::x));
+  }
   Value blockId(gpu::Dimension dimension = gpu::Dimension::x) {
     return toI32(gpu::BlockIdOp::create(*this, dimension));
   }
@@ -139,8 +141,8 @@ public:
   }
   /// A scalar of an array, floats extended to f32.
   Value load(Value pointer, Type element, Value index) {
-    Value value = LLVM::LoadOp::create(*this, element,
-                                       address(pointer, element, index));
+    Value value =
+        LLVM::LoadOp::create(*this, element, address(pointer, element, index));
     if (isa<FloatType>(element) && element != f32())
       return arith::ExtFOp::create(*this, f32(), value);
     return value;
@@ -172,9 +174,10 @@ public:
   SmallVector<Value>
   loop(Value begin, Value end, Value step, ValueRange init,
        function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-    auto loop = scf::ForOp::create(*this, begin, end, step, init,
-                                   [](OpBuilder &, Location, Value, ValueRange) {},
-                                   /*unsignedCmp=*/true);
+    auto loop = scf::ForOp::create(
+        *this, begin, end, step, init,
+        [](OpBuilder &, Location, Value, ValueRange) {},
+        /*unsignedCmp=*/true);
     OpBuilder::InsertionGuard guard(*this);
     setInsertionPointToEnd(loop.getBody());
     SmallVector<Value> results =

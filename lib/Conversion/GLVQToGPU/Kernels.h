@@ -40,17 +40,18 @@ struct MatmulConfig {
 void buildFoldKernel(KernelBuilder &b, gpu::GPUModuleOp module, StringRef name,
                      LatticeAttr code, int64_t columns, Type inputType);
 
-/// Linear codes, second half: y[t, r] = initial + scale[r] sum_p u[r, p] x'[t, p]
-/// with u centred. `lanes` lanes share a row.
-/// Parameters: x', codes, scales, [init], y, tokens, rows.
-/// Grid: ceil(rows * lanes / blockSize), ceil(tokens / config.tokens).
+/// Linear codes, second half: y[t, r] = initial + scale[r] sum_p u[r, p] x'[t,
+/// p] with u centred. `lanes` lanes share a row. Parameters: x', codes, scales,
+/// [init], y, tokens, rows. Grid: ceil(rows * lanes / blockSize), ceil(tokens /
+/// config.tokens).
 void buildFoldedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                              StringRef name, const MatmulConfig &config);
 
 /// Any code: every lane decodes a lattice point and multiplies it. A warp
 /// takes a row.
 /// Parameters: x, codes, generators, scales, [order], [companders], [init], y,
-/// tokens, rows. Grid: ceil(rows * 32 / blockSize), ceil(tokens / config.tokens).
+/// tokens, rows. Grid: ceil(rows * 32 / blockSize), ceil(tokens /
+/// config.tokens).
 void buildDecodedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                               StringRef name, const MatmulConfig &config);
 

@@ -48,12 +48,13 @@ void gpukernels::buildFoldKernel(KernelBuilder &b, gpu::GPUModuleOp module,
       Value inStep = b.rem(local, stepSize);
       Value lane = b.rem(b.div(inStep, 4), layout.lanes);
       Value unit = b.add(b.mul(b.div(local, stepSize), layout.lanes), lane);
-      Value field = b.add(b.mul(b.div(inStep, 4 * layout.lanes), 4),
-                          b.rem(inStep, 4));
+      Value field =
+          b.add(b.mul(b.div(inStep, 4 * layout.lanes), 4), b.rem(inStep, 4));
       Value slot, inSlot;
       if (run.segments > 1) {
         slot = b.div(unit, run.segmentUnits);
-        inSlot = b.add(b.mul(b.rem(unit, run.segmentUnits), run.unitFields), field);
+        inSlot =
+            b.add(b.mul(b.rem(unit, run.segmentUnits), run.unitFields), field);
       } else {
         Value inRun = b.add(b.mul(unit, run.unitFields), field);
         slot = b.div(inRun, run.slotStride());
@@ -61,23 +62,23 @@ void gpukernels::buildFoldKernel(KernelBuilder &b, gpu::GPUModuleOp module,
       }
       Value valid = b.both(b.less(slot, run.slots), b.less(inSlot, run.fields));
       // Padding computes what the first field does, and stores zero.
-      slot = b.add(b.select(valid, slot, b.constant(int64_t(0))), run.firstSlot);
+      slot =
+          b.add(b.select(valid, slot, b.constant(int64_t(0))), run.firstSlot);
       inSlot = b.select(valid, inSlot, b.constant(int64_t(0)));
       Value group = order ? b.load(order, b.i32(), slot) : slot;
       Value point = b.mul(b.div(inSlot, layout.dim), layout.dim);
       Value k = b.rem(inSlot, layout.dim);
       Value column = b.add(b.mul(group, layout.group), point);
       Value matrix = b.add(b.mul(slot, layout.dim * layout.dim), k);
-      Value count = b.min(b.constant(layout.dim),
-                          b.sub(b.constant(run.columns), point));
-      Value sum =
-          b.loop(b.constant(int64_t(0)), count, b.constant(int64_t(1)), zero,
-                 [&](Value i, ValueRange sums) -> SmallVector<Value> {
-                   Value g = b.load(generators, b.getF16Type(),
-                                    b.add(matrix, b.mul(i, layout.dim)));
-                   return {b.fma(g, b.load(x, inputType, b.add(column, i)),
-                                 sums[0])};
-                 })[0];
+      Value count =
+          b.min(b.constant(layout.dim), b.sub(b.constant(run.columns), point));
+      Value sum = b.loop(
+          b.constant(int64_t(0)), count, b.constant(int64_t(1)), zero,
+          [&](Value i, ValueRange sums) -> SmallVector<Value> {
+            Value g = b.load(generators, b.getF16Type(),
+                             b.add(matrix, b.mul(i, layout.dim)));
+            return {b.fma(g, b.load(x, inputType, b.add(column, i)), sums[0])};
+          })[0];
       b.store(b.select(valid, sum, zero), folded, b.f32(), p);
     });
   }
@@ -97,8 +98,9 @@ struct MatmulFrame {
     rows = kernel.getArgument(count - 1);
     tokens = kernel.getArgument(count - 2);
     output = kernel.getArgument(count - 3);
-    init = config.initial == Initial::Buffer ? Value(kernel.getArgument(count - 4))
-                                             : output;
+    init = config.initial == Initial::Buffer
+               ? Value(kernel.getArgument(count - 4))
+               : output;
     Value thread = b.threadId();
     lane = b.rem(thread, lanes);
     row = b.add(b.mul(b.blockId(gpu::Dimension::x), blockSize / lanes),
@@ -154,12 +156,14 @@ void addFrameParameters(const MatmulConfig &config,
                         SmallVectorImpl<KernelParameter> &parameters) {
   if (config.initial == Initial::Buffer)
     parameters.push_back({Kind::Input});
-  llvm::append_range(parameters, ArrayRef<KernelParameter>{
-                                     {Kind::Output}, {Kind::Size}, {Kind::Size}});
+  llvm::append_range(
+      parameters,
+      ArrayRef<KernelParameter>{{Kind::Output}, {Kind::Size}, {Kind::Size}});
 }
 } // namespace
 
-void gpukernels::buildFoldedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
+void gpukernels::buildFoldedMatmulKernel(KernelBuilder &b,
+                                         gpu::GPUModuleOp module,
                                          StringRef name,
                                          const MatmulConfig &config) {
   RowLayout layout = RowLayout::get(config.code, config.columns);
@@ -171,8 +175,8 @@ void gpukernels::buildFoldedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp modu
   Value scales = kernel.getArgument(2);
   MatmulFrame frame(b, config, layout.lanes);
   frame.start(kernel);
-  Value codes = frame.rowOf(kernel.getArgument(1), b.i32(), frame.safeRow,
-                            layout.words);
+  Value codes =
+      frame.rowOf(kernel.getArgument(1), b.i32(), frame.safeRow, layout.words);
   SmallVector<Value> folded, sums;
   for (int64_t t = 0; t != config.tokens; ++t) {
     folded.push_back(frame.rowOf(kernel.getArgument(0), b.f32(),
@@ -220,8 +224,8 @@ void gpukernels::buildFoldedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp modu
           fields.push_back(b.centredField(joined, 1, run.width));
         }
         for (int64_t t = 0; t != config.tokens; ++t) {
-          SmallVector<Value> xs = b.loadMany(
-              folded[t], b.f32(), b.add(base, f * layout.lanes), 4);
+          SmallVector<Value> xs =
+              b.loadMany(folded[t], b.f32(), b.add(base, f * layout.lanes), 4);
           for (auto [field, value] : llvm::zip_equal(fields, xs))
             out[t] = b.fma(field, value, out[t]);
         }
@@ -249,8 +253,9 @@ static Value expand(KernelBuilder &b, Compander compander, Value y, Value first,
   auto call = [&](StringRef intrinsic, Value operand) -> Value {
     return LLVM::CallIntrinsicOp::create(
                b, TypeRange(b.f32()), b.getStringAttr(intrinsic),
-               ValueRange(operand), LLVM::FastmathFlagsAttr::get(
-                   b.getContext(), LLVM::FastmathFlags::none))
+               ValueRange(operand),
+               LLVM::FastmathFlagsAttr::get(b.getContext(),
+                                            LLVM::FastmathFlags::none))
         .getResult(0);
   };
   Value log = call("llvm.nvvm.lg2.approx.f", b.addf(first, b.constant(1.0f)));
@@ -260,7 +265,8 @@ static Value expand(KernelBuilder &b, Compander compander, Value y, Value first,
   Value sign = b.bitAnd(bits, int64_t(1) << 31);
   return arith::BitcastOp::create(
       b, b.f32(),
-      arith::XOrIOp::create(b, arith::BitcastOp::create(b, b.i32(), weight), sign));
+      arith::XOrIOp::create(b, arith::BitcastOp::create(b, b.i32(), weight),
+                            sign));
 }
 
 void gpukernels::buildDecodedMatmulKernel(KernelBuilder &b,
@@ -283,8 +289,8 @@ void gpukernels::buildDecodedMatmulKernel(KernelBuilder &b,
                          : Value();
   MatmulFrame frame(b, config, lanes);
   frame.start(kernel);
-  Value codes = frame.rowOf(kernel.getArgument(1), b.i32(), frame.safeRow,
-                            layout.words);
+  Value codes =
+      frame.rowOf(kernel.getArgument(1), b.i32(), frame.safeRow, layout.words);
   SmallVector<Value> inputs, sums;
   for (int64_t t = 0; t != config.tokens; ++t) {
     inputs.push_back(frame.rowOf(kernel.getArgument(0), config.inputType,
@@ -320,13 +326,14 @@ void gpukernels::buildDecodedMatmulKernel(KernelBuilder &b,
       }
       Value group = order ? b.load(order, b.i32(), slot) : slot;
       Value column = b.add(b.mul(group, layout.group), point);
-      Value count = b.min(b.constant(layout.dim),
-                          b.sub(b.constant(run.columns), point));
+      Value count =
+          b.min(b.constant(layout.dim), b.sub(b.constant(run.columns), point));
       return b.loop(zero, count, one, in, [&](Value i, ValueRange partial) {
         Value matrix = b.mul(b.add(b.mul(slot, layout.dim), i), layout.dim);
         Value y = b.constant(0.0f);
         for (int64_t j = 0; j != layout.dim; ++j)
-          y = b.fma(b.load(generators, b.getF16Type(), b.add(matrix, j)), z[j], y);
+          y = b.fma(b.load(generators, b.getF16Type(), b.add(matrix, j)), z[j],
+                    y);
         Value weight = expand(b, code.getCompander(), y, first, second);
         SmallVector<Value> out;
         for (auto [input, sum] : llvm::zip_equal(inputs, partial))

@@ -48,8 +48,8 @@ RowLayout RowLayout::get(LatticeAttr code, int64_t columns) {
     if (run.segments > 1)
       alignment = std::gcd(alignment, run.segmentWords);
     run.vectorWords = std::gcd<int64_t>(alignment, 4);
-    run.unitWords = std::lcm(run.width / std::gcd<int64_t>(run.width, 32),
-                             run.vectorWords);
+    run.unitWords =
+        std::lcm(run.width / std::gcd<int64_t>(run.width, 32), run.vectorWords);
     run.unitFields = run.unitWords * 32 / run.width;
     run.segmentUnits = llvm::divideCeil(run.segmentWords, run.unitWords);
     mostUnits = std::max(mostUnits, run.units());

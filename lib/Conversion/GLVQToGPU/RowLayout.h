@@ -52,9 +52,9 @@ struct SlotRun {
 /// + (q % lanes) * 4 + f % 4.
 struct RowLayout {
   int64_t dim, group, columns;
-  int64_t words;        ///< words of a row
-  int64_t lanes;        ///< lanes that share a row, a power of two up to 32
-  int64_t foldedSize;   ///< folded activations of a token, paddings included
+  int64_t words;      ///< words of a row
+  int64_t lanes;      ///< lanes that share a row, a power of two up to 32
+  int64_t foldedSize; ///< folded activations of a token, paddings included
   SmallVector<SlotRun> runs;
 
   static RowLayout get(LatticeAttr code, int64_t columns);
