@@ -29,10 +29,6 @@ using namespace mlir::glvq;
 using namespace mlir::glvq::gpukernels;
 
 namespace {
-/// Tokens that a warp multiplies at once when there are several: enough to pay
-/// for the unpacking, few enough for the registers.
-constexpr int64_t manyTokens = 4;
-
 constexpr StringLiteral kernelModuleName = "glvq_kernels";
 
 bool isFloatOfKernels(Type type) {
@@ -205,7 +201,7 @@ LogicalResult Lowering::lower(MatmulOp op) {
   std::string identity = toString(code) + "," + std::to_string(columns) + "," +
                          toString(TypeAttr::get(config.inputType));
   SmallVector<Value> operands;
-  int64_t lanes = 32;
+  int64_t lanes = 32, manyTokens = code.isLinear() ? layout.getManyTokens() : 4;
   if (code.isLinear()) {
     lanes = layout.lanes;
     Value folded = getPointer(

@@ -12,6 +12,9 @@ using namespace mlir;
 using namespace mlir::glvq;
 using namespace mlir::glvq::gpukernels;
 
+/// Fields that a lane unpacks at once, at most.
+static constexpr int64_t maxUnitFields = 64;
+
 RowLayout RowLayout::get(LatticeAttr code, int64_t columns) {
   RowLayout layout;
   layout.dim = code.getDim();
@@ -48,8 +51,12 @@ RowLayout RowLayout::get(LatticeAttr code, int64_t columns) {
     if (run.segments > 1)
       alignment = std::gcd(alignment, run.segmentWords);
     run.vectorWords = std::gcd<int64_t>(alignment, 4);
-    run.unitWords =
-        std::lcm(run.width / std::gcd<int64_t>(run.width, 32), run.vectorWords);
+    int64_t pattern = run.width / std::gcd<int64_t>(run.width, 32);
+    // Longer units would keep too many activations in registers.
+    while (run.vectorWords > 1 &&
+           std::lcm(pattern, run.vectorWords) * 32 / run.width > maxUnitFields)
+      run.vectorWords /= 2;
+    run.unitWords = std::lcm(pattern, run.vectorWords);
     run.unitFields = run.unitWords * 32 / run.width;
     run.segmentUnits = llvm::divideCeil(run.segmentWords, run.unitWords);
     mostUnits = std::max(mostUnits, run.units());
@@ -63,4 +70,11 @@ RowLayout RowLayout::get(LatticeAttr code, int64_t columns) {
         llvm::alignTo(run.units(), layout.lanes) * run.unitFields;
   }
   return layout;
+}
+
+int64_t RowLayout::getManyTokens() const {
+  int64_t longest = 0;
+  for (const SlotRun &run : runs)
+    longest = std::max(longest, run.unitFields);
+  return longest > 32 ? 2 : 4;
 }

@@ -58,6 +58,11 @@ struct RowLayout {
   SmallVector<SlotRun> runs;
 
   static RowLayout get(LatticeAttr code, int64_t columns);
+
+  /// Tokens that a warp multiplies at once when there are several: enough to
+  /// pay for the unpacking. ptxas loads the activations of a whole unit ahead,
+  /// for all tokens, and spills beyond 128 of them.
+  int64_t getManyTokens() const;
 };
 
 } // namespace mlir::glvq::gpukernels
