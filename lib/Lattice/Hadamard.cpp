@@ -12,6 +12,11 @@
 
 using namespace glvq::lattice;
 
+double glvq::lattice::getHartleyEntry(int64_t product, int64_t size) {
+  double angle = 2 * std::numbers::pi * (product % size) / size;
+  return std::cos(angle) + std::sin(angle);
+}
+
 HadamardTransform::HadamardTransform(int64_t size) : odd(size) {
   assert(size >= 1);
   while (odd % 2 == 0) {
@@ -21,12 +26,9 @@ HadamardTransform::HadamardTransform(int64_t size) : odd(size) {
   hartley.resize(odd * odd);
   double norm = 1 / std::sqrt(static_cast<double>(size));
   for (int64_t j = 0; j < odd; ++j)
-    for (int64_t k = 0; k < odd; ++k) {
-      // j k mod m keeps the argument, and so the rounding, small.
-      double angle = 2 * std::numbers::pi * ((j * k) % odd) / odd;
+    for (int64_t k = 0; k < odd; ++k)
       hartley[j * odd + k] =
-          static_cast<float>((std::cos(angle) + std::sin(angle)) * norm);
-    }
+          static_cast<float>(getHartleyEntry(j * k, odd) * norm);
 }
 
 void HadamardTransform::apply(std::span<float> x) const {

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GLVQError
+from .files import read_json, refuse_existing
 
 VERSION = 1
 COMPANDERS = ("none", "mu_law", "affine")
@@ -195,7 +196,7 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
     missing or of another shape or type.
     """
     path = Path(path)
-    config = _read_json(path / "config.json", f"{path} is not a checkpoint: it has no config.json")
+    config = read_json(path / "config.json", f"{path} is not a checkpoint: it has no config.json")
     settings = config.get("quantization_config")
     if not isinstance(settings, dict) or settings.get("quant_method") != "glvq":
         raise GLVQError(f"{path} is not quantized by glvq (config.json has no such quantization_config); run glvq quantize")
@@ -246,18 +247,6 @@ def _parse_weight(path: Path, name: str, entry: Any) -> QuantizedWeight:
     )
 
 
-def _read_json(file: Path, missing: str) -> dict:
-    if not file.exists():
-        raise GLVQError(missing)
-    try:
-        value = json.loads(file.read_text(encoding="utf8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise GLVQError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise GLVQError(f"{file} is not a JSON object")
-    return value
-
-
 def _index_tensors(path: Path) -> dict[str, Any]:
     """Tensor name -> (open file, slice) over all shards."""
     from safetensors import SafetensorError, safe_open
@@ -266,7 +255,7 @@ def _index_tensors(path: Path) -> dict[str, Any]:
     if (path / "model.safetensors").exists():
         files = [path / "model.safetensors"]
     elif index_file.exists():
-        weight_map = _read_json(index_file, "").get("weight_map")
+        weight_map = read_json(index_file, "").get("weight_map")
         if not isinstance(weight_map, dict):
             raise GLVQError(f"{index_file} has no 'weight_map'")
         files = [path / shard for shard in sorted(set(weight_map.values()))]
@@ -306,8 +295,7 @@ def atomic_folder(output: Path, force: bool = False) -> Iterator[Path]:
     fails (full disk, no permission); nothing half-written stays.
     """
     output = Path(output)
-    if output.exists() and not force:
-        raise GLVQError(f"{output} exists; choose another folder, or replace it with --force")
+    refuse_existing(output, force)
     partial = None
     try:
         output.absolute().parent.mkdir(parents=True, exist_ok=True)

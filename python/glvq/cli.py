@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import GLVQError
+from .files import refuse_existing
 
 app = typer.Typer(
     name="glvq",
@@ -210,8 +211,7 @@ def _print(values: dict, as_json: bool):
 
 
 def _check_output(output: Path, force: bool):
-    if output.exists() and not force:
-        raise GLVQError(f"{output} exists; remove it or pass --force")
+    refuse_existing(output, force)
     if not output.absolute().parent.is_dir():
         raise GLVQError(f"the folder {output.absolute().parent} does not exist; create it first")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ._native import tool
 from .errors import GLVQError
+from .files import refuse_existing
 
 # Files that travel with the weights, when the checkpoint has them.
 ATTACHED = (
@@ -46,8 +47,7 @@ def compile_model(
             if device == "cuda"
             else f"unknown target {target!r}; use cpu, cpu:x86-64-v3, cpu:x86-64-v4 or cpu:<LLVM CPU name>"
         )
-    if output.exists() and not force:
-        raise GLVQError(f"{output} exists; remove it or pass --force")
+    refuse_existing(output, force)
 
     from . import importer, models
 

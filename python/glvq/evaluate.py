@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import GLVQError
-from .quantize import _progress
+from .progress import progress_bar
 
 Logits = Callable
 
@@ -125,10 +125,10 @@ def evaluate_path(
     elif dense is None:
         raise GLVQError("without a text the reference must be a model that can sample one: a folder or a GGUF file")
     else:
-        with _progress(progress, "sampling text", windows * length) as advance:
+        with progress_bar(progress, "sampling text", windows * length) as advance:
             # Not the seed of the calibration: those windows were seen.
             ids = sample_windows(dense, windows, length, seed + 1_000_003, advance=advance)
         source = f"{len(ids)} windows of {length} tokens, sampled from the reference itself"
-    with _progress(progress, "evaluating", len(ids)) as advance:
+    with progress_bar(progress, "evaluating", len(ids)) as advance:
         result = evaluate(score, ids, base, advance)
     return {**result, "text": source}

@@ -103,8 +103,11 @@ class TextGenerator:
         file = self.path / "chat_template.jinja"
         if file.exists():
             return file.read_text()
+        return self._tokenizer_settings().get("chat_template")
+
+    def _tokenizer_settings(self) -> dict:
         config = self.path / "tokenizer_config.json"
-        return json.loads(config.read_text()).get("chat_template") if config.exists() else None
+        return json.loads(config.read_text()) if config.exists() else {}
 
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """The text of a conversation, ready for the model's answer."""
@@ -119,11 +122,9 @@ class TextGenerator:
             raise GLVQError(f"the chat template refuses the conversation: {message}")
 
         environment.globals["raise_exception"] = raise_exception
-        config = self.path / "tokenizer_config.json"
-        settings = json.loads(config.read_text()) if config.exists() else {}
         special = {
             key: value["content"] if isinstance(value, dict) else value
-            for key, value in settings.items()
+            for key, value in self._tokenizer_settings().items()
             if key in ("bos_token", "eos_token", "pad_token", "unk_token") and value
         }
         return environment.from_string(template).render(messages=messages, add_generation_prompt=True, **special)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 from .errors import GLVQError
+from .files import read_json
 
 # Bits of the safetensors types that parts are stored in.
 BITS = {"I32": 32, "F16": 16, "F32": 32}
@@ -25,15 +25,8 @@ def describe(path: str | Path) -> tuple[dict, list[dict]]:
     raise GLVQError(f"{path} is neither an artefact (no manifest.json) nor a checkpoint (no config.json)")
 
 
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise GLVQError(f"{path} is not valid JSON: {error}") from error
-
-
 def _artefact(path: Path) -> tuple[dict, list[dict]]:
-    manifest = _json(path / "manifest.json")
+    manifest = read_json(path / "manifest.json", f"{path} has no manifest.json")
     target = manifest["target"]
     summary = {
         "artefact": str(path),
@@ -66,7 +59,7 @@ def _argument(argument: dict) -> str:
 def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
     from . import checkpoint
 
-    config = _json(path / "config.json")
+    config = read_json(path / "config.json", f"{path} has no config.json")
     if (config.get("quantization_config") or {}).get("quant_method") != "glvq":
         return {"checkpoint": str(path), "architecture": ", ".join(config.get("architectures", [])), "quantized": "no"}, []
     opened = checkpoint.open(path)

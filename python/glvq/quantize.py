@@ -19,11 +19,18 @@ from . import checkpoint
 from .calibration import sample_windows, text_windows
 from .checkpoint import LatticeCode, QuantizedWeight
 from .errors import GLVQError
+from .files import refuse_existing
+from .progress import progress_bar
 from .report import Report
 
 # Files a Hugging Face tokenizer is made of are written by the tokenizer; these
 # settings of a configuration describe the source, not the model.
 _FOREIGN_SETTINGS = ("_name_or_path", "_model_name_or_path", "quantization_config", "transformers_version")
+
+
+def _own_settings(config) -> dict:
+    """The configuration of a model as config.json holds it."""
+    return {k: v for k, v in config.to_dict().items() if k not in _FOREIGN_SETTINGS}
 
 
 def default_group(columns: int, dim: int) -> int:
@@ -165,21 +172,6 @@ class _Weights:
         return tensors
 
 
-@contextmanager
-def _progress(enabled: bool, description: str, total: float):
-    """Yields ``advance(steps, description=None)``."""
-    if not enabled:
-        yield lambda steps, description=None: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda steps, description=None: bar.update(task, advance=steps, description=description)
-
-
 def _check_arguments(model, bits: int, group: int, dim: int) -> None:
     if not 1 <= bits <= 8:
         raise GLVQError(f"bits must be 1 to 8, not {bits}")
@@ -300,8 +292,7 @@ def quantize_model(
 
     start = time.perf_counter()
     output = Path(output)
-    if output.exists() and not force:
-        raise GLVQError(f"{output} exists; choose another folder, or replace it with --force")
+    refuse_existing(output, force)
     _check_arguments(model, bits, group, dim)
     prefix, layers = decoder_layers(model)
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -309,7 +300,7 @@ def quantize_model(
         raise GLVQError(f"windows of {length} tokens exceed the model's context of {limit}; give a smaller --length")
 
     if calibration is None:
-        with _progress(progress, "sampling text", windows * length) as advance:
+        with progress_bar(progress, "sampling text", windows * length) as advance:
             ids = sample_windows(model, windows, length, seed, advance=advance)
         source = f"{len(ids)} windows of {length} tokens, sampled from the model itself"
     else:
@@ -319,7 +310,7 @@ def quantize_model(
     weights = _Weights(bits, group, dim, seed, report)
     batches = ids.split(batch)
 
-    with torch.no_grad(), _progress(progress, "quantizing", len(layers)) as advance:
+    with torch.no_grad(), progress_bar(progress, "quantizing", len(layers)) as advance:
         arguments = {size: _layer_arguments(model, layers, ids[:size]) for size in {len(b) for b in batches}}
         hidden = [_first_hidden(model, layers[0], b) for b in batches]
         for index, layer in enumerate(layers):
@@ -334,9 +325,7 @@ def quantize_model(
                 hidden = [_run_layer(layer, h, *arguments[len(h)][index]) for h in hidden]
             advance(1, f"layer {index + 1} of {len(layers)}")
 
-    settings = model.config.to_dict()
-    for name in _FOREIGN_SETTINGS:
-        settings.pop(name, None)
+    settings = _own_settings(model.config)
     settings["architectures"] = [type(model).__name__]
     settings["dtype"] = "float32"
 
@@ -375,8 +364,7 @@ def quantize_module(
 
     start = time.perf_counter()
     output = Path(output)
-    if output.exists() and not force:
-        raise GLVQError(f"{output} exists; choose another folder, or replace it with --force")
+    refuse_existing(output, force)
     _check_arguments(module, bits, group, dim)
     linears = {name: linear for name, linear in find_linears(module).items() if not keep(name)}
     if not linears:
@@ -388,13 +376,11 @@ def quantize_module(
             count += 1
     report = Report(f"{count} example inputs", seed)
     weights = _Weights(bits, group, dim, seed, report)
-    with _progress(progress, "quantizing", len(linears)) as advance:
+    with progress_bar(progress, "quantizing", len(linears)) as advance:
         for name, linear in linears.items():
             weights.quantize(f"{name}.weight" if name else "weight", linear, hessians.get(name))
             advance(1, name)
     config = getattr(module, "config", None)
-    settings = config.to_dict() if hasattr(config, "to_dict") else {}
-    for name in _FOREIGN_SETTINGS:
-        settings.pop(name, None)
+    settings = _own_settings(config) if hasattr(config, "to_dict") else {}
     checkpoint.write(output, settings, weights.weights, weights.all_tensors(module), seed, report.write, force)
     return {**report.summary(), "seconds": time.perf_counter() - start}

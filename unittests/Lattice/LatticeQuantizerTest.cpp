@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Gaussian.h"
 #include "glvq/Learning/LatticeQuantizer.h"
 #include "glvq/Lattice/Lattice.h"
 
@@ -32,15 +33,6 @@ static void threaded(int64_t count, const std::function<void(int64_t)> &body) {
     });
   for (std::thread &thread : threads)
     thread.join();
-}
-
-static std::vector<float> gaussian(size_t count, unsigned seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> data(count);
-  for (float &x : data)
-    x = normal(random);
-  return data;
 }
 
 /// E[x x^T] of correlated inputs: an AR(1) process.

@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Gaussian.h"
 #include "glvq/Lattice/Lattice.h"
 
 #include <gtest/gtest.h>
@@ -12,15 +13,6 @@
 #include <random>
 
 using namespace glvq::lattice;
-
-static std::vector<float> gaussian(size_t count, unsigned seed) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> data(count);
-  for (float &x : data)
-    x = normal(random);
-  return data;
-}
 
 static double squaredError(std::span<const float> generator,
                            std::span<const uint8_t> fields, unsigned width,

@@ -39,6 +39,11 @@ private:
   std::vector<float> hartley;
 };
 
+/// cos t + sin t for t = 2 pi (product mod size) / size: the entry of
+/// sqrt(size) C_size at row j and column k, with product = j k. The remainder
+/// keeps the argument, and so the rounding, small.
+double getHartleyEntry(int64_t product, int64_t size);
+
 /// Signs of `size` elements, one bit each, 1 for -1: bit j mod 32 of word
 /// j / 32. They depend on the seed and the size only (SplitMix64).
 std::vector<int32_t> makeSigns(int64_t size, uint64_t seed);

@@ -5,9 +5,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Kernels.h"
+#include "glvq/Lattice/Hadamard.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
-#include <numbers>
 
 using namespace mlir;
 using namespace mlir::glvq;
@@ -23,11 +23,9 @@ static LLVM::GlobalOp getHartleyTable(KernelBuilder &b, gpu::GPUModuleOp module,
   if (auto table = module.lookupSymbol<LLVM::GlobalOp>(name))
     return table;
   SmallVector<float> values;
-  for (int64_t t = 0; t != odd; ++t) {
-    double angle = 2 * std::numbers::pi * t / odd;
-    values.push_back((std::cos(angle) + std::sin(angle)) /
+  for (int64_t t = 0; t != odd; ++t)
+    values.push_back(::glvq::lattice::getHartleyEntry(t, odd) /
                      std::sqrt(double(size)));
-  }
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(module.getBody());
   return LLVM::GlobalOp::create(

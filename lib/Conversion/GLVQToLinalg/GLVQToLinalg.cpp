@@ -4,6 +4,7 @@
 
 #include "glvq/Conversion/Passes.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
+#include "glvq/Lattice/Hadamard.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -136,8 +137,7 @@ double getEntry(int64_t size, int64_t row, int64_t column) {
   if (size % 2 == 0)
     return (llvm::popcount(static_cast<uint64_t>(row & column)) % 2 ? -1 : 1) /
            std::sqrt(size);
-  double angle = 2 * std::numbers::pi * (row * column % size) / size;
-  return (std::cos(angle) + std::sin(angle)) / std::sqrt(size);
+  return ::glvq::lattice::getHartleyEntry(row * column, size) / std::sqrt(size);
 }
 
 /// The matrix of a factor, size x size.
@@ -307,7 +307,7 @@ struct LowerHadamard : OpRewritePattern<HadamardOp> {
 };
 
 struct ConvertGLVQToLinalgPass
-    : glvq::impl::ConvertGLVQToLinalgPassBase<ConvertGLVQToLinalgPass> {
+    : mlir::glvq::impl::ConvertGLVQToLinalgPassBase<ConvertGLVQToLinalgPass> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     populateGLVQToLinalgPatterns(patterns);
@@ -337,7 +337,7 @@ struct ConvertGLVQToLinalgPass
 
 } // namespace
 
-void glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
+void mlir::glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
   patterns
       .add<LowerDecode, LowerEncode, LowerHadamard, LowerLinear, LowerMatmul>(
           patterns.getContext());

@@ -8,10 +8,10 @@
 // the factor 1/sqrt(2^k).
 
 #include "KernelBuilder.h"
+#include "glvq/Lattice/Hadamard.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <cmath>
-#include <numbers>
 
 using namespace mlir;
 using namespace mlir::glvq;
@@ -164,10 +164,8 @@ Value HadamardKernel::getHartleyMatrix() {
   double scale = 1 / std::sqrt(static_cast<double>(size));
   SmallVector<float> hartley;
   for (int64_t i = 0; i < odd; ++i)
-    for (int64_t j = 0; j < odd; ++j) {
-      double angle = 2 * std::numbers::pi * static_cast<double>(i * j % odd) / odd;
-      hartley.push_back(static_cast<float>((std::cos(angle) + std::sin(angle)) * scale));
-    }
+    for (int64_t j = 0; j < odd; ++j)
+      hartley.push_back(static_cast<float>(::glvq::lattice::getHartleyEntry(i * j, odd) * scale));
   std::string name = ("__glvq_hartley_" + Twine(odd) + "_" + Twine(size)).str();
   auto type = MemRefType::get({odd, odd}, b.getF32Type());
   if (!module.lookupSymbol(name)) {
@@ -234,7 +232,7 @@ void HadamardKernel::build() {
   });
 }
 
-void glvq::buildHadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension,
+void mlir::glvq::buildHadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension,
                                bool inverse, int64_t vectorLength) {
   HadamardKernel(b, function, dimension, inverse, vectorLength).build();
 }

@@ -244,3 +244,40 @@ def hadamard(n):
     while len(sylvester) < power:
         sylvester = np.block([[sylvester, sylvester], [sylvester, -sylvester]])
     return np.kron(hartley, sylvester / np.sqrt(power))
+
+
+def check_rotations(program, sizes, all_cases_up_to=None):
+    """Runs rotations of the given sizes and compares with one dense matrix: both
+    directions, along the first, the last and a middle dimension, with dynamic
+    batches, with and without signs. Sizes beyond `all_cases_up_to` only along
+    the last dimension. Prints how many agree."""
+    rng = np.random.default_rng(7)
+    expected = []
+    for n in sizes:
+        matrix = hadamard(n)
+        if all_cases_up_to is None or n <= all_cases_up_to:
+            np.testing.assert_allclose(matrix @ matrix.T, np.eye(n), atol=1e-9)
+        for case, inverse in enumerate((False, True, False, True)):
+            if all_cases_up_to is not None and n > all_cases_up_to and case > 1:
+                continue
+            shape, dimension = [((n,), 0), ((2, n), 1), ((n, 3), 0), ((2, n, 2), 1)][case]
+            x = rng.normal(size=shape).astype(np.float32)
+            words = rng.integers(0, 2**32, size=-(-n // 32), dtype=np.uint32)
+            signs = np.array([-1.0 if words[j // 32] >> (j % 32) & 1 else 1.0 for j in range(n)])
+            if case == 2:
+                signs[:] = 1
+            rotation = signs[:, None] * matrix if inverse else matrix * signs
+            dynamic = tuple(d for d in range(len(shape)) if d != dimension)
+            attribute = "" if case == 2 else f"signs(%signs : tensor<{len(words)}xi32>)"
+            program.add(
+                f"  %result = glvq.hadamard %x {attribute} dimension {dimension} "
+                f"{'inverse' if inverse else ''} : {tensor_type(x, dynamic)}",
+                {"x": x, "signs": words},
+                x,
+                dynamic,
+            )
+            along = np.moveaxis(x.astype(np.float64), dimension, -1) @ rotation.T
+            expected.append(np.moveaxis(along, -1, dimension))
+    for got, want in zip(program.run(), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    print(f"{len(expected)} rotations agree")
