@@ -20,6 +20,7 @@ from rich.table import Table
 
 from .errors import GLVQError
 from .files import refuse_existing
+from .quantizers import QUANTIZERS, make
 
 app = typer.Typer(
     name="glvq",
@@ -51,8 +52,9 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Hugging Face folder or GGUF file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the quantized checkpoint to write.")],
     bits: Annotated[int, typer.Option(help="Bits per weight, 1 to 8; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
+    code: Annotated[str, typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}.")] = "lattice",
     group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
-    dim: Annotated[int, typer.Option(help="Dimension of the lattice.")] = 8,
+    dim: Annotated[Optional[int], typer.Option(help="Dimension of a lattice; 8 by default.")] = None,
     calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
@@ -70,6 +72,8 @@ def quantize(
     from .quantize import quantize_model
 
     _check_output(output, force)
+    quantizer = make(code, group=group, dim=dim)
+    quantizer.check([bits])
     text = _read_text(calibration) if calibration else None
     loaded = models.load(model)
     report = quantize_model(
@@ -77,8 +81,7 @@ def quantize(
         loaded.tokenizer,
         output,
         bits=bits,
-        group=group,
-        dim=dim,
+        quantizer=quantizer,
         calibration=text,
         windows=windows,
         length=length,

@@ -10,17 +10,18 @@ one layer's Hessians are held beside the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import checkpoint
 from .calibration import sample_windows, text_windows
-from .checkpoint import LatticeCode, QuantizedWeight
+from .checkpoint import QuantizedWeight
 from .errors import GLVQError
 from .files import refuse_existing
 from .progress import progress_bar
+from .quantizers import LatticeQuantizer, Matrix, Quantizer
 from .report import Report
 
 # Files a Hugging Face tokenizer is made of are written by the tokenizer; these
@@ -31,16 +32,6 @@ _FOREIGN_SETTINGS = ("_name_or_path", "_model_name_or_path", "quantization_confi
 def _own_settings(config) -> dict:
     """The configuration of a model as config.json holds it."""
     return {k: v for k, v in config.to_dict().items() if k not in _FOREIGN_SETTINGS}
-
-
-def default_group(columns: int, dim: int) -> int:
-    """The columns of a group: the largest multiple of 32 (so that every slot
-    fills whole words) and of ``dim``, up to 128, that leaves no ragged group;
-    else the multiple of ``dim`` next to 128."""
-    for group in range(128, 31, -32):
-        if columns % group == 0 and group % dim == 0:
-            return group
-    return max(1, min(128, columns) // dim) * dim
 
 
 def find_linears(module, prefix: str = "") -> dict[str, Any]:
@@ -106,60 +97,56 @@ class _Hessians:
                 handle.remove()
             self._last = None
 
-    def get(self, name: str):
-        """None for a linear that no calibration input reached."""
-        leader = self.leader.get(name)
-        return None if leader is None else self.sums[leader] / self.rows[leader]
+    def shared(self) -> Iterator[tuple[list[str], Any]]:
+        """(names, Hessian) of the linears that were fed the same tensor; None for
+        a linear that no calibration input reached."""
+        followers: dict[str, list[str]] = {}
+        for name in self.linears:
+            followers.setdefault(self.leader.get(name, name), []).append(name)
+        for leader, names in followers.items():
+            yield names, self.sums[leader] / self.rows[leader] if leader in self.sums else None
 
 
 class _Weights:
-    """Quantizes one linear after the other and collects what is stored."""
+    """Quantizes linears and collects what is stored."""
 
-    def __init__(self, bits: int, group: int, dim: int, seed: int, report: Report):
+    def __init__(self, quantizer: Quantizer, bits: int, seed: int, report: Report):
         from .learning import ops
 
         self.ops = ops()
-        self.bits, self.group, self.dim, self.seed, self.report = bits, group, dim, seed, report
+        self.quantizer, self.bits, self.seed, self.report = quantizer, bits, seed, report
         self.weights: dict[str, QuantizedWeight] = {}
         self.tensors: dict[str, Any] = {}
 
-    def _signs(self, size: int):
+    def _signs(self, size: int) -> str:
         name = f"glvq.signs.{size}"
         if name not in self.tensors:
             self.tensors[name] = self.ops.make_signs(size, self.seed)
             self.report.shared_bits += 32 * self.tensors[name].numel()
-        return name, self.tensors[name]
+        return name
 
-    def quantize(self, name: str, module, hessian) -> None:
-        """Stores ``name`` (the weight of ``module``) and gives the module the
-        decoded weight."""
+    def quantize(self, linears: dict[str, Any], hessian) -> None:
+        """Stores the weights of modules that read the same activations and gives
+        the modules the decoded weights."""
         import torch
 
-        transposed = _is_transposed(module)
-        dense = module.weight.detach()
-        dense = dense.t() if transposed else dense
-        rows, columns = dense.shape
-        group = self.group or default_group(columns, self.dim)
-        signs_in, words_in = self._signs(columns)
-        signs_out, words_out = self._signs(rows)
-        try:
-            codes, generators, scales, order, runs, proxy_error = self.ops.quantize_lattice(
-                dense, hessian, words_in, words_out, [self.bits], self.dim, group
-            )
-            decoded = self.ops.dequantize_lattice(
-                codes, generators, scales, order, None, columns, self.dim, group, runs, "none", words_in, words_out
-            )
-        except RuntimeError as error:
-            raise GLVQError(f"weight '{name}' cannot be quantized: {str(error).splitlines()[0]}") from error
-        code = LatticeCode(self.dim, group, ((self.bits, None),))
-        weight = QuantizedWeight(name, (rows, columns), code, transposed, signs_in, signs_out)
-        for part, tensor in (("codes", codes), ("generators", generators), ("scales", scales)):
-            self.tensors[weight.part_name(part)] = tensor
-        self.weights[name] = weight
-        bits = self.ops.lattice_storage(rows, columns, self.dim, group, runs)[1]
-        self.report.add(name, (rows, columns), str(code), bits, proxy_error)
-        with torch.no_grad():
-            module.weight.copy_(decoded.t() if transposed else decoded)
+        matrices, signs = [], {}
+        for name, module in linears.items():
+            dense = module.weight.detach()
+            dense = dense.t() if _is_transposed(module) else dense
+            rows, columns = dense.shape
+            signs[name] = self._signs(columns), self._signs(rows)
+            matrices.append(Matrix(name, dense, [self.bits], *(self.tensors[s] for s in signs[name])))
+        for matrix, encoded in zip(matrices, self.quantizer.quantize(matrices, hessian), strict=True):
+            module, shape = linears[matrix.name], tuple(matrix.dense.shape)
+            transposed = _is_transposed(module)
+            weight = QuantizedWeight(matrix.name, shape, encoded.code, transposed, *signs[matrix.name])
+            for part, tensor in encoded.parts.items():
+                self.tensors[weight.part_name(part)] = tensor
+            self.weights[matrix.name] = weight
+            self.report.add(matrix.name, shape, str(encoded.code), encoded.bits, encoded.proxy_error)
+            with torch.no_grad():
+                module.weight.copy_(encoded.decoded.t() if transposed else encoded.decoded)
 
     def all_tensors(self, model) -> dict:
         """The parts, and the tensors of the model that were left as they are;
@@ -172,13 +159,8 @@ class _Weights:
         return tensors
 
 
-def _check_arguments(model, bits: int, group: int, dim: int) -> None:
-    if not 1 <= bits <= 8:
-        raise GLVQError(f"bits must be 1 to 8, not {bits}")
-    if not 1 <= dim <= 32:
-        raise GLVQError(f"the dimension of the lattice must be 1 to 32, not {dim}")
-    if group < 0 or group % dim:
-        raise GLVQError(f"the group must be a multiple of the dimension {dim}, not {group}")
+def _check_arguments(model, quantizer: Quantizer, bits: int) -> None:
+    quantizer.check([bits])
     if any(p.is_meta for p in model.parameters()):
         raise GLVQError("the model has no dense weights: it is quantized already; quantize the original model")
     for name, parameter in model.named_parameters():
@@ -266,8 +248,7 @@ def quantize_model(
     tokenizer,
     output: str | Path,
     bits: int = 2,
-    group: int = 0,
-    dim: int = 8,
+    quantizer: Quantizer = LatticeQuantizer(),
     calibration: str | None = None,
     windows: int = 64,
     length: int = 512,
@@ -280,8 +261,7 @@ def quantize_model(
     (float32, Transformers) and writes the checkpoint folder ``output``.
 
     ``calibration`` is a text; without it the model samples ``windows`` windows of
-    ``length`` tokens itself. ``group`` 0 chooses for each width (default_group).
-    Embeddings, head and norms stay. The model is left with the decoded weights.
+    ``length`` tokens itself. Embeddings, head and norms stay. The model is left with the decoded weights.
     Returns the totals of the report and the seconds taken; the same input and
     seed give the same bytes.
 
@@ -293,7 +273,7 @@ def quantize_model(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
-    _check_arguments(model, bits, group, dim)
+    _check_arguments(model, quantizer, bits)
     prefix, layers = decoder_layers(model)
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and length > limit:
@@ -307,7 +287,7 @@ def quantize_model(
         ids = text_windows(tokenizer, calibration, windows, length)
         source = f"{len(ids)} windows of {length} tokens of the given text"
     report = Report(source, seed)
-    weights = _Weights(bits, group, dim, seed, report)
+    weights = _Weights(quantizer, bits, seed, report)
     batches = ids.split(batch)
 
     with torch.no_grad(), progress_bar(progress, "quantizing", len(layers)) as advance:
@@ -319,8 +299,8 @@ def quantize_model(
             with hessians.watch():
                 for h in hidden:
                     _run_layer(layer, h, *arguments[len(h)][index])
-            for name, linear in linears.items():
-                weights.quantize(f"{name}.weight", linear, hessians.get(name))
+            for names, hessian in hessians.shared():
+                weights.quantize({f"{name}.weight": linears[name] for name in names}, hessian)
             if index + 1 < len(layers):
                 hidden = [_run_layer(layer, h, *arguments[len(h)][index]) for h in hidden]
             advance(1, f"layer {index + 1} of {len(layers)}")
@@ -345,8 +325,7 @@ def quantize_module(
     inputs: Iterable[Sequence[Any]],
     output: str | Path,
     bits: int = 4,
-    group: int = 0,
-    dim: int = 8,
+    quantizer: Quantizer = LatticeQuantizer(),
     seed: int = 0,
     force: bool = False,
     progress: bool = False,
@@ -365,7 +344,7 @@ def quantize_module(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
-    _check_arguments(module, bits, group, dim)
+    _check_arguments(module, quantizer, bits)
     linears = {name: linear for name, linear in find_linears(module).items() if not keep(name)}
     if not linears:
         raise GLVQError(f"{type(module).__name__} has no linear layer to quantize")
@@ -375,11 +354,11 @@ def quantize_module(
             module(*arguments)
             count += 1
     report = Report(f"{count} example inputs", seed)
-    weights = _Weights(bits, group, dim, seed, report)
+    weights = _Weights(quantizer, bits, seed, report)
     with progress_bar(progress, "quantizing", len(linears)) as advance:
-        for name, linear in linears.items():
-            weights.quantize(f"{name}.weight" if name else "weight", linear, hessians.get(name))
-            advance(1, name)
+        for names, hessian in hessians.shared():
+            weights.quantize({f"{name}.weight" if name else "weight": linears[name] for name in names}, hessian)
+            advance(len(names), names[-1])
     config = getattr(module, "config", None)
     settings = _own_settings(config) if hasattr(config, "to_dict") else {}
     checkpoint.write(output, settings, weights.weights, weights.all_tensors(module), seed, report.write, force)

@@ -18,6 +18,7 @@ from glvq import checkpoint, quantize
 from glvq.checkpoint import LatticeCode
 from glvq.errors import GLVQError
 from glvq.learning import ops
+from glvq.quantizers import LatticeQuantizer, Matrix, flat_runs, make
 
 COMMON = dict(vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64)
 ROTARY = dict(**COMMON, intermediate_size=48, num_key_value_heads=2)
@@ -177,6 +178,29 @@ def test_codes():
     assert dense[0, 8:12].tolist() == [-1.0, 1.0, -1.0, 1.0]
 
 
+def test_quantizers():
+    """The interface of a code family: storage as announced, mixed widths and a
+    ragged group, settings refused by name."""
+    torch.manual_seed(0)
+    quantizer = make("lattice", dim=8, group=16)
+    signs = ops().make_signs(40, 0)
+    matrices = [Matrix("w", torch.randn(24, 40), [3, 1, 2], signs), Matrix("v", torch.randn(9, 40), [2])]
+    for matrix, encoded in zip(matrices, quantizer.quantize(matrices, None), strict=True):
+        rows, columns = matrix.dense.shape
+        assert encoded.bits == quantizer.storage_bits(rows, columns, matrix.bits)
+        assert {p: list(t.shape) for p, t in encoded.parts.items()} == {
+            p: shape for p, (_, shape) in encoded.code.parts(rows, columns).items()
+        }
+        error = (encoded.decoded - matrix.dense).pow(2).sum() / matrix.dense.pow(2).sum()
+        assert abs(error.item() - encoded.proxy_error) < 0.01, (error, encoded.proxy_error)
+    assert quantizer.groups(40) == [16, 16, 8]
+    assert flat_runs([3, 1, 2], True) == [1, 1, 3, 1, 2, 1] and flat_runs([2, 1, 2], False) == [1, 1, 2, 2]
+    refused(lambda: make("leech"), "unknown code 'leech'", "lattice")
+    refused(lambda: make("lattice", taps=12), "no setting 'taps'")
+    nan = Matrix("broken", torch.full((8, 8), float("nan")), [2])
+    refused(lambda: quantizer.quantize([nan], None), "broken")
+
+
 def edit(folder, source, change):
     """A copy of a checkpoint whose safetensors header was changed."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -229,7 +253,7 @@ def test_refusals(folder):
     model = build("llama")
     refused(lambda: quantize.quantize_model(model, None, good, bits=2), "exists", "--force")
     refused(lambda: quantize.quantize_model(model, None, folder / "x", bits=9), "bits must be 1 to 8")
-    refused(lambda: quantize.quantize_model(model, None, folder / "x", group=12), "multiple of the dimension")
+    refused(lambda: quantize.quantize_model(model, None, folder / "x", quantizer=LatticeQuantizer(group=12)), "multiple of the dimension")
     refused(lambda: quantize.quantize_model(model, None, folder / "x", length=999), "context of 64")
     refused(lambda: quantize.quantize_model(model, None, folder / "x", calibration="text", length=8), "no tokenizer")
     model.model.layers[1].mlp.up_proj.weight.data[0, 0] = float("nan")
@@ -250,4 +274,5 @@ if __name__ == "__main__":
         test_module(folder)
         test_hadamard()
         test_codes()
+        test_quantizers()
         test_refusals(folder)

@@ -1,0 +1,189 @@
+"""One class for each code family: how the weight of a linear layer becomes what
+a checkpoint stores.
+
+    quantizer = glvq.quantizers.make("lattice", dim=8)
+    encoded, = quantizer.quantize([Matrix("q", weight, bits=[2])], hessian)
+
+Everything that runs the learning (layer after layer, resuming, allocation of
+bits, benchmarks) knows a code by this interface only. A new family is a new
+subclass of Quantizer and one line in QUANTIZERS.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from .checkpoint import LatticeCode
+from .errors import GLVQError
+
+
+@dataclass
+class Matrix:
+    """A weight to quantize: ``dense`` is float32 ``[rows, columns]`` with
+    y = x denseᵀ. ``bits`` is one width for all groups of columns, or one for
+    each group. Signs (I32, docs/CheckpointFormat.md) rotate a side."""
+
+    name: str
+    dense: Any
+    bits: Sequence[int]
+    signs_in: Any = None
+    signs_out: Any = None
+
+
+@dataclass
+class Encoded:
+    """What a weight became. ``parts`` are the tensors to store under the names
+    of the format, ``decoded`` is the float32 weight they stand for, in the
+    model's basis; ``bits`` counts everything in ``parts``; ``proxy_error`` is
+    tr(E H Eᵀ) / tr(W H Wᵀ)."""
+
+    code: Any
+    parts: dict[str, Any]
+    decoded: Any
+    bits: int
+    proxy_error: float
+
+
+class Quantizer(ABC):
+    """A code family with its settings. Instances are small and immutable; two
+    with equal settings() give the same bytes for the same input, whatever the
+    number of threads."""
+
+    family: ClassVar[str]
+    # The widths that a group of columns can have.
+    widths: ClassVar[range]
+
+    @abstractmethod
+    def group_of(self, columns: int) -> int:
+        """The columns of a group in a matrix of so many."""
+
+    def groups(self, columns: int) -> list[int]:
+        """The columns of each group, the ragged last one included."""
+        group = self.group_of(columns)
+        return [min(group, columns - begin) for begin in range(0, columns, group)]
+
+    @abstractmethod
+    def storage_bits(self, rows: int, columns: int, bits: Sequence[int]) -> int:
+        """What ``Encoded.bits`` will be."""
+
+    def check(self, bits: Sequence[int]) -> None:
+        """Raises GLVQError for settings and widths that do not fit."""
+        for width in bits:
+            if width not in self.widths:
+                raise GLVQError(f"bits must be {self.widths[0]} to {self.widths[-1]}, not {width}")
+
+    @abstractmethod
+    def _quantize(self, matrix: Matrix, hessian) -> Encoded: ...
+
+    def quantize(self, matrices: Sequence[Matrix], hessian) -> list[Encoded]:
+        """Quantizes weights that read the same activations, whose second moment
+        is ``hessian``, float32 ``[columns, columns]`` (None: the identity).
+
+        The results are those of one after the other; a family may work on all
+        at once. Raises GLVQError with the name of the weight.
+        """
+        return [self._named(matrix, hessian) for matrix in matrices]
+
+    def _named(self, matrix: Matrix, hessian) -> Encoded:
+        try:
+            return self._quantize(matrix, hessian)
+        except RuntimeError as error:  # TORCH_CHECK of the operators
+            raise GLVQError(f"weight '{matrix.name}' cannot be quantized: {str(error).splitlines()[0]}") from error
+
+    def settings(self) -> dict:
+        """All that the result depends on, for reports and resuming."""
+        return {"code": self.family, **asdict(self)}
+
+
+def default_group(columns: int, dim: int) -> int:
+    """The columns of a group: the largest multiple of 32 (so that every slot
+    fills whole words) and of ``dim``, up to 128, that leaves no ragged group;
+    else the multiple of ``dim`` next to 128."""
+    for group in range(128, 31, -32):
+        if columns % group == 0 and group % dim == 0:
+            return group
+    return max(1, min(128, columns) // dim) * dim
+
+
+def flat_runs(widths: Sequence[int], ragged: bool) -> list[int]:
+    """[width, slots, width, slots, …] of groups of these widths, in the order of
+    storage: ascending, a ragged last group in the last slot."""
+    order = sorted(widths[:-1]) + [widths[-1]] if ragged else sorted(widths)
+    runs: list[int] = []
+    for width in order:
+        if runs and runs[-2] == width:
+            runs[-1] += 1
+        else:
+            runs += [width, 1]
+    return runs
+
+
+@dataclass(frozen=True)
+class LatticeQuantizer(Quantizer):
+    """#glvq.lattice: generators fitted in closed form, error feedback.
+    ``group`` 0 chooses for each number of columns (default_group)."""
+
+    dim: int = 8
+    group: int = 0
+    iterations: int = 5
+    damping: float = 0.03
+
+    family = "lattice"
+    widths = range(1, 9)
+
+    def group_of(self, columns: int) -> int:
+        return self.group or default_group(columns, self.dim)
+
+    def storage_bits(self, rows: int, columns: int, bits: Sequence[int]) -> int:
+        from .learning import ops
+
+        group = self.group_of(columns)
+        widths = list(bits) if len(bits) > 1 else list(bits) * len(self.groups(columns))
+        return ops().lattice_storage(rows, columns, self.dim, group, flat_runs(widths, columns % group != 0))[1]
+
+    def check(self, bits: Sequence[int]) -> None:
+        super().check(bits)
+        if not 1 <= self.dim <= 32:
+            raise GLVQError(f"the dimension of the lattice must be 1 to 32, not {self.dim}")
+        if self.group < 0 or self.group % self.dim:
+            raise GLVQError(f"the group must be a multiple of the dimension {self.dim}, not {self.group}")
+
+    def _quantize(self, matrix: Matrix, hessian) -> Encoded:
+        from .learning import ops
+
+        rows, columns = matrix.dense.shape
+        group = self.group_of(columns)
+        signs = (matrix.signs_in, matrix.signs_out)
+        codes, generators, scales, order, runs, proxy_error = ops().quantize_lattice(
+            matrix.dense, hessian, *signs, list(matrix.bits), self.dim, group, self.iterations, damping=self.damping
+        )
+        decoded = ops().dequantize_lattice(
+            codes, generators, scales, order, None, columns, self.dim, group, runs, "none", *signs
+        )
+        parts = {"codes": codes, "generators": generators, "scales": scales}
+        if order.numel():
+            parts["order"] = order
+            code = LatticeCode(self.dim, group, tuple(zip(runs[::2], runs[1::2])))
+        else:
+            code = LatticeCode(self.dim, group, ((runs[0], None),))
+        bits = ops().lattice_storage(rows, columns, self.dim, group, runs)[1]
+        return Encoded(code, parts, decoded, bits, proxy_error)
+
+
+QUANTIZERS: dict[str, type[Quantizer]] = {"lattice": LatticeQuantizer}
+
+
+def make(code: str = "lattice", **settings) -> Quantizer:
+    """The quantizer of a family by its name; settings it does not have, and
+    those that are None, are an error and its default."""
+    if code not in QUANTIZERS:
+        raise GLVQError(f"unknown code '{code}'; there are {', '.join(QUANTIZERS)}")
+    family = QUANTIZERS[code]
+    given = {key: value for key, value in settings.items() if value is not None}
+    unknown = set(given) - set(getattr(family, "__dataclass_fields__", {}))
+    if unknown:
+        raise GLVQError(f"the code '{code}' has no setting '{sorted(unknown)[0]}'")
+    return family(**given)
