@@ -38,6 +38,9 @@ config.substitutions += [
     ("%glvq-opt", glvq_opt),
     ("%PYTHON", config.python),
     ("%mlir_lib", os.path.join(os.path.dirname(config.llvm_tools_dir), "lib")),
+    ("%glvq_build", config.glvq_build_dir),
+    ("%glvq_source", config.glvq_source_dir),
+    ("%cc", os.path.join(config.llvm_tools_dir, "clang")),
     ("%glvq_lib", os.path.join(config.glvq_build_dir, "lib")),
 ]
 
@@ -72,6 +75,7 @@ feature("compiler", os.path.exists(os.path.join(bin_dir, "glvq-opt")), "glvq-opt
 feature(
     "lsp-server", os.path.exists(os.path.join(bin_dir, "glvq-lsp-server")), "glvq-lsp-server"
 )
+feature("valgrind", shutil.which("valgrind") is not None, "valgrind")
 with open("/proc/cpuinfo") as f:
     feature("avx512", "avx512f" in f.read(), "a CPU with AVX-512")
 if missing and not getattr(lit_config, "quiet", False):

@@ -12,6 +12,8 @@ using namespace glvq;
 
 static thread_local std::string lastError;
 
+int32_t glvq_abi_version(void) { return GLVQ_ABI_VERSION; }
+
 const char *glvq_last_error(void) { return lastError.c_str(); }
 
 /// Runs `action`; on an exception stores its message and returns its status.

@@ -36,6 +36,11 @@ extern "C" {
 
 /* The artefact format this runtime reads ("version" in manifest.json). */
 #define GLVQ_ARTEFACT_VERSION 1
+/* The version of this interface, which is also the library's SONAME: programs
+   compiled for one version run with every later library of the same version.
+   It changes when a function or struct below changes or goes, not when one is
+   added. */
+#define GLVQ_ABI_VERSION 0
 
 /* An opened artefact: code loaded, weights mapped (shared between processes).
  */
@@ -116,6 +121,9 @@ typedef struct glvq_session_options {
   int32_t threads;
 } glvq_session_options;
 
+/* The GLVQ_ABI_VERSION that the loaded library was built with; for programs
+   that open it with dlopen. */
+GLVQ_API int32_t glvq_abi_version(void);
 /* Why the last call on this thread failed; "" when none did. Valid until the
    next call on this thread. */
 GLVQ_API const char *glvq_last_error(void);
