@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
-from glvq import _native, compile as compiler, models  # noqa: E402
+from glvq import _native, compiler, models  # noqa: E402
 
 
 def main():

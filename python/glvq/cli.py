@@ -69,7 +69,7 @@ def quantize(
     lattice generators are fitted in closed form. Embeddings, head and norms keep their precision.
     """
     from . import models
-    from .quantize import quantize_model
+    from .quantization import quantize_model
 
     _check_output(output, force)
     quantizer = make(code, group=group, dim=dim)
@@ -111,7 +111,7 @@ def compile_(
     quiet: Quiet = False,
 ):
     """Compile a model ahead of time into an artefact that needs neither Python nor torch."""
-    from .compile import compile_model
+    from .compiler import compile_model
 
     start = time.perf_counter()
     compile_model(model, output, target, save_ir, force, quiet)

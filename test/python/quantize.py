@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import transformers
 
-from glvq import checkpoint, quantize
+from glvq import checkpoint, quantization
 from glvq.checkpoint import LatticeCode
 from glvq.errors import GLVQError
 from glvq.learning import ops
@@ -96,7 +96,7 @@ def test_architectures(folder):
     for kind in MODELS:
         model, original = build(kind), build(kind)
         out = folder / kind
-        report = quantize.quantize_model(model, None, out, bits=4, windows=6, length=32, seed=3)
+        report = quantization.quantize_model(model, None, out, bits=4, windows=6, length=32, seed=3)
         expected = 14 if kind != "gpt2" else 8
         assert report["quantized_linears"] == expected, report
         opened = checkpoint.open(out)
@@ -122,10 +122,10 @@ def llama_parts(folder):
 
 
 def test_same_bytes(folder):
-    quantize.quantize_model(build("llama"), None, folder / "a", bits=2, windows=4, length=32, seed=1)
-    quantize.quantize_model(build("llama"), None, folder / "b", bits=2, windows=4, length=32, seed=1)
+    quantization.quantize_model(build("llama"), None, folder / "a", bits=2, windows=4, length=32, seed=1)
+    quantization.quantize_model(build("llama"), None, folder / "b", bits=2, windows=4, length=32, seed=1)
     same_bytes(folder / "a", folder / "b")
-    quantize.quantize_model(build("llama"), None, folder / "b", bits=2, windows=4, length=32, seed=2, force=True)
+    quantization.quantize_model(build("llama"), None, folder / "b", bits=2, windows=4, length=32, seed=2, force=True)
     assert (folder / "a" / "model.safetensors").read_bytes() != (folder / "b" / "model.safetensors").read_bytes()
     # The operator itself gives the same for any number of threads.
     w, x = torch.randn(80, 64), torch.randn(500, 64)
@@ -143,7 +143,7 @@ def test_module(folder):
     mlp = torch.nn.Sequential(torch.nn.Linear(20, 33), torch.nn.GELU(), torch.nn.Linear(33, 7, bias=False))
     inputs = [(torch.randn(16, 20),) for _ in range(8)]
     exact = mlp(inputs[0][0])
-    report = quantize.quantize_module(mlp, inputs, folder / "mlp", bits=6, force=True)
+    report = quantization.quantize_module(mlp, inputs, folder / "mlp", bits=6, force=True)
     assert report["quantized_linears"] == 2
     assert (mlp(inputs[0][0]) - exact).abs().max() < 0.1
     state = checkpoint.open(folder / "mlp").state_dict()
@@ -251,16 +251,16 @@ def test_refusals(folder):
     refused(lambda: checkpoint.open(bad), "not valid JSON")
 
     model = build("llama")
-    refused(lambda: quantize.quantize_model(model, None, good, bits=2), "exists", "--force")
-    refused(lambda: quantize.quantize_model(model, None, folder / "x", bits=9), "bits must be 1 to 8")
-    refused(lambda: quantize.quantize_model(model, None, folder / "x", quantizer=LatticeQuantizer(group=12)), "multiple of the dimension")
-    refused(lambda: quantize.quantize_model(model, None, folder / "x", length=999), "context of 64")
-    refused(lambda: quantize.quantize_model(model, None, folder / "x", calibration="text", length=8), "no tokenizer")
+    refused(lambda: quantization.quantize_model(model, None, good, bits=2), "exists", "--force")
+    refused(lambda: quantization.quantize_model(model, None, folder / "x", bits=9), "bits must be 1 to 8")
+    refused(lambda: quantization.quantize_model(model, None, folder / "x", quantizer=LatticeQuantizer(group=12)), "multiple of the dimension")
+    refused(lambda: quantization.quantize_model(model, None, folder / "x", length=999), "context of 64")
+    refused(lambda: quantization.quantize_model(model, None, folder / "x", calibration="text", length=8), "no tokenizer")
     model.model.layers[1].mlp.up_proj.weight.data[0, 0] = float("nan")
-    refused(lambda: quantize.quantize_model(model, None, folder / "x", windows=2, length=8), "layers.1.mlp.up_proj.weight", "finite")
+    refused(lambda: quantization.quantize_model(model, None, folder / "x", windows=2, length=8), "layers.1.mlp.up_proj.weight", "finite")
     blocked = folder / "blocked"
     blocked.write_text("a file, not a folder")
-    refused(lambda: quantize.quantize_module(build("gpt2"), [], blocked / "x"), "cannot be written")
+    refused(lambda: quantization.quantize_module(build("gpt2"), [], blocked / "x"), "cannot be written")
     leftovers = [p.name for p in folder.iterdir() if "partial" in p.name or p.name == "x"]
     assert not leftovers, leftovers
 
