@@ -4,14 +4,12 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Rows are independent given the generators, so 16 of them are kept in the
-// lanes of one vector: matrices are stored as [piece of 16 rows][column][lane].
-// All sequential decisions (nearest plane, feedback) are then plain vector
-// code.
+// Matrices are kept as MatrixKernels.h describes.
 //
 //===----------------------------------------------------------------------===//
 
 #include "glvq/Learning/LatticeQuantizer.h"
+#include "MatrixKernels.h"
 #include "glvq/Lattice/Lattice.h"
 
 #include <algorithm>
@@ -25,66 +23,13 @@
 using namespace glvq;
 using namespace glvq::learning;
 
-// One build serves all x86-64 levels; the loader picks the version.
-#if defined(__x86_64__) && defined(__clang__)
-#define GLVQ_MULTIVERSION                                                      \
-  __attribute__((                                                              \
-      target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define GLVQ_MULTIVERSION
-#endif
-#define GLVQ_INLINE inline __attribute__((always_inline))
-
 namespace {
 
-constexpr int64_t numLanes = 16;
-constexpr int64_t maxDim = 32;
-using Lanes = float __attribute__((vector_size(numLanes * sizeof(float))));
-using Doubles = double __attribute__((vector_size(64)));
-
-float roundToHalf(float value) {
-  return static_cast<float>(static_cast<_Float16>(value));
-}
+constexpr int64_t maxDim = maxBlock;
 
 //===----------------------------------------------------------------------===//
 // Kernels
 //===----------------------------------------------------------------------===//
-
-GLVQ_INLINE float sumLanes(const Lanes &v) {
-  float parts[numLanes];
-  __builtin_memcpy(parts, &v, sizeof(v));
-  for (int64_t width = numLanes / 2; width; width /= 2)
-    for (int64_t i = 0; i < width; ++i)
-      parts[i] += parts[i + width];
-  return parts[0];
-}
-
-/// acc[i] += sum over k in [begin, end) of panel[k][i] * x[k], i < dim.
-template <int64_t D>
-GLVQ_INLINE void accumulate(Lanes *acc, const float *panel, const Lanes *x,
-                            int64_t begin, int64_t end, int64_t dim) {
-  const int64_t d = D ? D : dim;
-  Lanes sums[D ? D : maxDim];
-  for (int64_t i = 0; i < d; ++i)
-    sums[i] = acc[i];
-  for (int64_t k = begin; k < end; ++k) {
-    Lanes value = x[k];
-    const float *row = panel + k * d;
-    for (int64_t i = 0; i < d; ++i)
-      sums[i] += row[i] * value;
-  }
-  for (int64_t i = 0; i < d; ++i)
-    acc[i] = sums[i];
-}
-
-GLVQ_MULTIVERSION void accumulateBlock(Lanes *acc, const float *panel,
-                                       const Lanes *x, int64_t begin,
-                                       int64_t end, int64_t dim) {
-  if (dim == 8)
-    accumulate<8>(acc, panel, x, begin, end, dim);
-  else
-    accumulate<0>(acc, panel, x, begin, end, dim);
-}
 
 /// How one block is rounded: y = projection t, then nearest plane with the
 /// upper triangular R, from A = C^T G = Q R and projection = Q^T C^T, where
@@ -178,53 +123,6 @@ GLVQ_MULTIVERSION void outerProducts(const Lanes *a, int64_t m, const Lanes *b,
   }
 }
 
-GLVQ_MULTIVERSION double dot(const double *a, const double *b, int64_t n) {
-  Doubles sums[4] = {};
-  int64_t k = 0;
-  for (; k + 32 <= n; k += 32)
-    for (int64_t u = 0; u < 4; ++u) {
-      Doubles x, y;
-      __builtin_memcpy(&x, a + k + 8 * u, sizeof(x));
-      __builtin_memcpy(&y, b + k + 8 * u, sizeof(y));
-      sums[u] += x * y;
-    }
-  Doubles all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  double sum = 0;
-  for (int64_t i = 0; i < 8; ++i)
-    sum += all[i];
-  for (; k < n; ++k)
-    sum += a[k] * b[k];
-  return sum;
-}
-
-/// The lower Cholesky factor of a symmetric n x n matrix, in place of its lower
-/// triangle. Returns false when the matrix is not positive definite.
-bool cholesky(std::vector<double> &a, int64_t n,
-              const ParallelFor &parallelFor) {
-  constexpr int64_t panel = 64;
-  for (int64_t begin = 0; begin < n; begin += panel) {
-    int64_t end = std::min(n, begin + panel);
-    auto solveRow = [&](int64_t i, int64_t last) {
-      for (int64_t j = begin; j < last; ++j)
-        a[i * n + j] = (a[i * n + j] - dot(&a[i * n], &a[j * n], j)) /
-                       a[j * n + j];
-    };
-    for (int64_t i = begin; i < end; ++i) {
-      solveRow(i, i);
-      double diagonal = a[i * n + i] - dot(&a[i * n], &a[i * n], i);
-      if (!(diagonal > 0))
-        return false;
-      a[i * n + i] = std::sqrt(diagonal);
-    }
-    constexpr int64_t chunk = 16;
-    parallelFor((n - end + chunk - 1) / chunk, [&](int64_t c) {
-      for (int64_t i = end + c * chunk, e = std::min(n, i + chunk); i < e; ++i)
-        solveRow(i, end);
-    });
-  }
-  return true;
-}
-
 //===----------------------------------------------------------------------===//
 // The quantizer
 //===----------------------------------------------------------------------===//
@@ -239,7 +137,6 @@ public:
   LatticeQuantizerResult run();
 
 private:
-  void chooseSlots();
   void loadWeights(std::span<const float> weight);
   void factorHessian(std::span<const float> hessian);
 
@@ -321,25 +218,10 @@ Quantizer::Quantizer(std::span<const float> weight, int64_t rows,
     require(width >= 1 && width <= lattice::CodeLayout::maxWidth,
             "widths are 1 to 8 bits");
 
-  chooseSlots();
+  chooseSlots(widths, columns % options.group != 0, slots, runs);
   loadWeights(weight);
   factorHessian(hessian);
   generators.resize(numGroups * dim * dim);
-}
-
-void Quantizer::chooseSlots() {
-  slots.resize(numGroups);
-  std::iota(slots.begin(), slots.end(), 0);
-  // A ragged last group keeps the last slot.
-  bool ragged = columns % options.group != 0;
-  std::sort(slots.begin(), slots.end() - ragged, [&](int64_t a, int64_t b) {
-    return std::pair(widths[a], a) < std::pair(widths[b], b);
-  });
-  for (int64_t group : slots) {
-    if (runs.empty() || runs.back().width != widths[group])
-      runs.push_back({widths[group], 0});
-    ++runs.back().slots;
-  }
 }
 
 void Quantizer::loadWeights(std::span<const float> weight) {
@@ -374,34 +256,9 @@ void Quantizer::loadWeights(std::span<const float> weight) {
 }
 
 void Quantizer::factorHessian(std::span<const float> hessian) {
-  double mean = 0;
-  for (int64_t i = 0; i < columns; ++i)
-    mean += hessian.empty() ? 1 : hessian[i * columns + i];
-  mean /= columns;
-  if (!(mean > 0))
-    mean = 1; // Inputs that are always zero: any metric will do.
-  std::vector<double> h(padded * padded, 0.0);
-  auto fill = [&](double damping) {
-    for (int64_t i = 0; i < padded; ++i) {
-      for (int64_t j = 0; j < padded; ++j)
-        h[i * padded + j] =
-            i < columns && j < columns && !hessian.empty()
-                ? hessian[i * columns + j] / mean
-                : static_cast<double>(i == j && i < columns && hessian.empty());
-      // Padding columns weigh next to nothing.
-      h[i * padded + i] += i < columns ? damping : 1e-6;
-    }
-  };
-  double damping = options.damping;
-  fill(damping);
-  factor = h;
-  while (!cholesky(factor, padded, parallelFor)) {
-    damping = std::max(1e-4, damping * 10);
-    if (damping > 1e6)
-      throw std::invalid_argument("the Hessian is not positive semidefinite");
-    fill(damping);
-    factor = h;
-  }
+  DampedHessian damped(hessian, columns, padded, options.damping, parallelFor);
+  const std::vector<double> &h = damped.matrix;
+  factor = std::move(damped.factor);
 
   int64_t numBlocks = padded / dim;
   feedback.assign(padded * padded, 0.0f);

@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The quantizer and its inverse as torch operators. Only this file sees torch;
+// The quantizers and their inverses as torch operators. Only this file sees torch;
 // it includes as little of it as possible (torch/torch.h takes a minute).
 //
 //===----------------------------------------------------------------------===//
@@ -12,6 +12,7 @@
 #include "glvq/Lattice/Hadamard.h"
 #include "glvq/Lattice/Lattice.h"
 #include "glvq/Learning/LatticeQuantizer.h"
+#include "glvq/Learning/TrellisQuantizer.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -101,6 +102,64 @@ lattice::CodeLayout makeLayout(int64_t columns, int64_t dim, int64_t group,
   return *layout;
 }
 
+/// A weight and the Hessian of its inputs in the basis that is quantized:
+/// W~ = T_out W T_in^T and H~ = T_in H T_in^T.
+struct Rotated {
+  Rotated(const at::Tensor &weight, const std::optional<at::Tensor> &hessian,
+          const std::optional<at::Tensor> &signsIn,
+          const std::optional<at::Tensor> &signsOut) {
+    TORCH_CHECK(weight.dim() == 2, "the weight must be a matrix");
+    rows = weight.size(0);
+    columns = weight.size(1);
+    TORCH_CHECK(rows > 0 && columns > 0, "the weight is empty");
+    w = toFloat(weight).clone();
+    if (hessian) {
+      TORCH_CHECK(hessian->dim() == 2 && hessian->size(0) == columns &&
+                      hessian->size(1) == columns,
+                  "the Hessian must be ", columns, " x ", columns, ", not ",
+                  hessian->sizes());
+      h = toFloat(*hessian).clone();
+    }
+    if (signsIn) {
+      // W T^T has the rows T w.
+      rotateRows(w, *signsIn, /*inverse=*/false);
+      if (h.defined()) {
+        rotateRows(h, *signsIn, /*inverse=*/false);
+        h = h.t().contiguous();
+        rotateRows(h, *signsIn, /*inverse=*/false);
+      }
+    }
+    if (signsOut) {
+      w = w.t().contiguous();
+      rotateRows(w, *signsOut, /*inverse=*/false);
+      w = w.t().contiguous();
+    }
+  }
+
+  std::span<const float> getWeight() const { return view<float>(w); }
+  /// Empty for the identity.
+  std::span<const float> getHessian() const {
+    return h.defined() ? view<float>(h) : std::span<const float>();
+  }
+
+  int64_t rows, columns;
+  at::Tensor w, h;
+};
+
+template <typename T>
+at::Tensor makeTensor(const std::vector<T> &data, at::ScalarType type) {
+  return at::tensor(at::ArrayRef<T>(data)).to(type);
+}
+
+std::vector<int64_t> flattenRuns(const std::vector<lattice::WidthRun> &runs) {
+  std::vector<int64_t> flat;
+  for (const lattice::WidthRun &run : runs) {
+    flat.push_back(run.width);
+    flat.push_back(run.slots);
+  }
+  return flat;
+}
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor,
            std::vector<int64_t>, double>
 quantizeLattice(const at::Tensor &weight,
@@ -109,33 +168,7 @@ quantizeLattice(const at::Tensor &weight,
                 const std::optional<at::Tensor> &signsOut,
                 at::IntArrayRef bits, int64_t dim, int64_t group,
                 int64_t iterations, int64_t finalRounds, double damping) {
-  TORCH_CHECK(weight.dim() == 2, "the weight must be a matrix");
-  int64_t rows = weight.size(0), columns = weight.size(1);
-  TORCH_CHECK(rows > 0 && columns > 0, "the weight is empty");
-  at::Tensor w = toFloat(weight).clone();
-  at::Tensor h;
-  if (hessian) {
-    TORCH_CHECK(hessian->dim() == 2 && hessian->size(0) == columns &&
-                    hessian->size(1) == columns,
-                "the Hessian must be ", columns, " x ", columns, ", not ",
-                hessian->sizes());
-    h = toFloat(*hessian).clone();
-  }
-  if (signsIn) {
-    // W T^T has the rows T w; H~ = T H T^T.
-    rotateRows(w, *signsIn, /*inverse=*/false);
-    if (h.defined()) {
-      rotateRows(h, *signsIn, /*inverse=*/false);
-      h = h.t().contiguous();
-      rotateRows(h, *signsIn, /*inverse=*/false);
-    }
-  }
-  if (signsOut) {
-    w = w.t().contiguous();
-    rotateRows(w, *signsOut, /*inverse=*/false);
-    w = w.t().contiguous();
-  }
-
+  Rotated input(weight, hessian, signsIn, signsOut);
   learning::LatticeQuantizerOptions options;
   options.dim = dim;
   options.group = group;
@@ -146,28 +179,68 @@ quantizeLattice(const at::Tensor &weight,
   options.damping = damping;
   learning::LatticeQuantizerResult result;
   try {
-    result = learning::quantizeLattice(
-        view<float>(w), rows, columns,
-        h.defined() ? view<float>(h) : std::span<const float>(), options,
-        parallelFor);
+    result = learning::quantizeLattice(input.getWeight(), input.rows,
+                                       input.columns, input.getHessian(),
+                                       options, parallelFor);
   } catch (const std::invalid_argument &error) {
     TORCH_CHECK(false, "quantize_lattice: ", error.what());
   }
   int64_t slots = result.generators.size() / (dim * dim);
-  std::vector<int64_t> runs;
-  for (const lattice::WidthRun &run : result.runs) {
-    runs.push_back(run.width);
-    runs.push_back(run.slots);
-  }
-  auto tensor = [](const auto &data, at::ScalarType type) {
-    return at::tensor(at::makeArrayRef(data)).to(type);
+  return {makeTensor(result.codes, at::kInt).view({input.rows, -1}),
+          makeTensor(result.generators, at::kHalf).view({slots, dim, dim}),
+          makeTensor(result.scales, at::kHalf),
+          makeTensor(result.order, at::kInt),
+          flattenRuns(result.runs),
+          result.proxyError};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor,
+           std::vector<int64_t>, double>
+quantizeTrellis(const at::Tensor &weight,
+                const std::optional<at::Tensor> &hessian,
+                const std::optional<at::Tensor> &signsIn,
+                const std::optional<at::Tensor> &signsOut,
+                at::IntArrayRef bits, int64_t taps, int64_t group,
+                bool additive, int64_t iterations, int64_t finalRounds,
+                double damping, bool parallel) {
+  Rotated input(weight, hessian, signsIn, signsOut);
+  learning::TrellisQuantizerOptions options;
+  TORCH_CHECK(taps >= 0 && iterations >= 1 && finalRounds >= 0,
+              "negative taps or iterations");
+  options.taps = static_cast<unsigned>(taps);
+  options.additive = additive;
+  options.group = group;
+  options.bits.assign(bits.begin(), bits.end());
+  options.iterations = static_cast<unsigned>(iterations);
+  options.finalRounds = static_cast<unsigned>(finalRounds);
+  options.damping = damping;
+  auto serialFor = [](int64_t count, const std::function<void(int64_t)> &body) {
+    for (int64_t i = 0; i < count; ++i)
+      body(i);
   };
-  return {tensor(result.codes, at::kInt).view({rows, -1}),
-          tensor(result.generators, at::kHalf).view({slots, dim, dim}),
-          tensor(result.scales, at::kHalf),
-          result.order.empty() ? at::empty({0}, at::kInt)
-                               : tensor(result.order, at::kInt),
-          runs, result.proxyError};
+  learning::TrellisQuantizerResult result;
+  try {
+    result = learning::quantizeTrellis(
+        input.getWeight(), input.rows, input.columns, input.getHessian(),
+        options,
+        parallel ? learning::ParallelFor(parallelFor)
+                 : learning::ParallelFor(serialFor));
+  } catch (const std::invalid_argument &error) {
+    TORCH_CHECK(false, "quantize_trellis: ", error.what());
+  }
+  int64_t runs = result.runs.size();
+  at::Tensor nodes = makeTensor(result.nodes, at::kFloat);
+  nodes = additive ? nodes.view({runs, 2, -1}) : nodes.view({runs, -1});
+  at::Tensor codes = makeTensor(result.codes, at::kInt);
+  if (runs == 1)
+    codes = codes.view({-1, (input.columns + 31) / 32});
+  return {codes,
+          nodes,
+          makeTensor(result.scales, at::kHalf),
+          makeTensor(result.groupScales, at::kHalf),
+          makeTensor(result.order, at::kInt),
+          flattenRuns(result.runs),
+          result.proxyError};
 }
 
 at::Tensor dequantizeLattice(
@@ -254,6 +327,12 @@ TORCH_LIBRARY(glvq, library) {
               "int iterations=5, int final_rounds=2, float damping=0.03) -> "
               "(Tensor codes, Tensor generators, Tensor scales, Tensor order, "
               "int[] runs, float proxy_error)");
+  library.def("quantize_trellis(Tensor weight, Tensor? hessian, Tensor? "
+              "signs_in, Tensor? signs_out, int[] bits, int taps, int group, "
+              "bool additive=False, int iterations=2, int final_rounds=2, "
+              "float damping=0.03, bool parallel=True) -> (Tensor codes, "
+              "Tensor nodes, Tensor scales, Tensor group_scales, Tensor order, "
+              "int[] runs, float proxy_error)");
   library.def("dequantize_lattice(Tensor codes, Tensor generators, Tensor "
               "scales, Tensor? order, Tensor? companders, int columns, int "
               "dim, int group, int[] runs, str compander, Tensor? signs_in, "
@@ -268,6 +347,7 @@ TORCH_LIBRARY(glvq, library) {
 
 TORCH_LIBRARY_IMPL(glvq, CPU, library) {
   library.impl("quantize_lattice", &quantizeLattice);
+  library.impl("quantize_trellis", &quantizeTrellis);
   library.impl("dequantize_lattice", &dequantizeLattice);
   library.impl("hadamard", &hadamard);
 }

@@ -27,17 +27,13 @@
 #define GLVQ_LEARNING_LATTICEQUANTIZER_H
 
 #include "glvq/Lattice/CodeLayout.h"
+#include "glvq/Learning/ParallelFor.h"
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 namespace glvq::learning {
-
-/// Calls the function with 0 … count - 1, in any order and on any threads.
-using ParallelFor =
-    std::function<void(int64_t count, const std::function<void(int64_t)> &)>;
 
 struct LatticeQuantizerOptions {
   int64_t dim = 8;
