@@ -53,6 +53,7 @@ def quantize(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the quantized checkpoint to write.")],
     bits: Annotated[int, typer.Option(help="Bits per weight, 1 to 8; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
     code: Annotated[str, typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}.")] = "lattice",
+    head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")] = 8,
     group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
     dim: Annotated[Optional[int], typer.Option(help="Dimension of a lattice; 8 by default.")] = None,
     calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
@@ -66,7 +67,7 @@ def quantize(
     """Quantize the linear layers of a model with learned lattices.
 
     Every decoder linear is rotated (randomised Hadamard), quantized column by column with error feedback in the Hessian metric, and its
-    lattice generators are fitted in closed form. Embeddings, head and norms keep their precision.
+    lattice generators are fitted in closed form. Embeddings and head are rounded to --head-bits; norms keep their precision.
     """
     from . import models
     from .quantization import quantize_model
@@ -88,6 +89,7 @@ def quantize(
         seed=seed,
         force=force,
         progress=not quiet and err.is_terminal,
+        head_bits=head_bits,
     )
     _print(
         {

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint
+from . import checkpoint, tables
 from .calibration import sample_windows, text_windows
 from .checkpoint import QuantizedWeight
 from .errors import GLVQError
@@ -148,12 +148,30 @@ class _Weights:
             with torch.no_grad():
                 module.weight.copy_(encoded.decoded.t() if transposed else encoded.decoded)
 
+    def quantize_table(self, name: str, parameter, bits: int) -> None:
+        """Stores an embedding or a head in rows of `bits` bits."""
+        import torch
+
+        rows, columns = parameter.shape
+        parts, decoded, error = tables.quantize_table(parameter.detach(), bits)
+        code = tables.table_code(columns, bits)
+        weight = QuantizedWeight(name, (rows, columns), code)
+        for part, tensor in parts.items():
+            self.tensors[weight.part_name(part)] = tensor
+        self.weights[name] = weight
+        stored = self.ops.lattice_storage(rows, columns, 1, columns, code.flat_runs(columns))[1]
+        self.report.add_table(name, (rows, columns), str(code), stored, error)
+        with torch.no_grad():
+            parameter.copy_(decoded)
+
     def all_tensors(self, model) -> dict:
         """The parts, and the tensors of the model that were left as they are;
         tied ones once."""
-        seen, tensors = set(), dict(self.tensors)
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if name not in self.weights and id(tensor) not in seen:
+        tensors = dict(self.tensors)
+        state = model.state_dict(keep_vars=True)
+        seen = {id(state[name]) for name in self.weights if name in state}
+        for name, tensor in state.items():
+            if id(tensor) not in seen:
                 seen.add(id(tensor))
                 tensors[name] = tensor.detach().clone()
         return tensors
@@ -256,12 +274,14 @@ def quantize_model(
     force: bool = False,
     progress: bool = False,
     batch: int = 4,
+    head_bits: int = 8,
 ) -> dict:
     """Quantizes all linears in the decoder layers of a causal language model
     (float32, Transformers) and writes the checkpoint folder ``output``.
 
     ``calibration`` is a text; without it the model samples ``windows`` windows of
-    ``length`` tokens itself. Embeddings, head and norms stay. The model is left with the decoded weights.
+    ``length`` tokens itself. Embeddings and head get ``head_bits`` bits a weight, 4 to 8, or 0 to stay as they
+    are; norms stay. The model is left with the decoded weights.
     Returns the totals of the report and the seconds taken; the same input and
     seed give the same bytes.
 
@@ -274,6 +294,7 @@ def quantize_model(
     output = Path(output)
     refuse_existing(output, force)
     _check_arguments(model, quantizer, bits)
+    tables.check(head_bits)
     prefix, layers = decoder_layers(model)
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and length > limit:
@@ -304,6 +325,9 @@ def quantize_model(
             if index + 1 < len(layers):
                 hidden = [_run_layer(layer, h, *arguments[len(h)][index]) for h in hidden]
             advance(1, f"layer {index + 1} of {len(layers)}")
+        if head_bits:
+            for name, table in tables.find_tables(model).items():
+                weights.quantize_table(name, table, head_bits)
 
     settings = _own_settings(model.config)
     settings["architectures"] = [type(model).__name__]

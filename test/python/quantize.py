@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import transformers
 
-from glvq import checkpoint, quantization
+from glvq import checkpoint, quantization, tables
 from glvq.checkpoint import LatticeCode
 from glvq.errors import GLVQError
 from glvq.learning import ops
@@ -70,8 +70,11 @@ def decode_by_hand(folder, name):
             h = np.kron(h, np.array([[1, 1], [1, -1]]) / np.sqrt(2))
         return h * (1 - 2.0 * bits.reshape(-1)[:size])
 
-    dense = rotation(weight.signs_out, rows).T @ out @ rotation(weight.signs_in, columns)
-    return dense.T if weight.transposed else dense
+    if weight.signs_out:
+        out = rotation(weight.signs_out, rows).T @ out
+    if weight.signs_in:
+        out = out @ rotation(weight.signs_in, columns)
+    return out.T if weight.transposed else out
 
 
 def refused(call, *words):
@@ -100,9 +103,11 @@ def test_architectures(folder):
         expected = 14 if kind != "gpt2" else 8
         assert report["quantized_linears"] == expected, report
         opened = checkpoint.open(out)
-        name = sorted(opened.weights)[0]
+        name = next(n for n in sorted(opened.weights) if "layers.0" in n or ".h.0" in n)
         assert opened.weights[name].transposed == (kind == "gpt2")
-        np.testing.assert_allclose(opened.dense(name).numpy(), decode_by_hand(out, name), atol=2e-6)
+        table = "transformer.wte.weight" if kind == "gpt2" else "model.embed_tokens.weight"
+        for n in (name, table):
+            np.testing.assert_allclose(opened.dense(n).numpy(), decode_by_hand(out, n), atol=2e-6)
         with torch.no_grad():
             quantized = model(ids).logits
             assert torch.equal(checkpoint.load(out).model(ids).logits, quantized), kind
@@ -110,8 +115,30 @@ def test_architectures(folder):
             error = ((quantized - exact).pow(2).mean() / exact.var()).item()
         assert error < 0.1, (kind, error)
     stored = json.loads((folder / "llama" / "quantization_report.json").read_text())
-    bits = sum(32 * t.numel() if t.dtype == torch.int32 else 16 * t.numel() for t in llama_parts(folder / "llama"))
-    assert abs(stored["bits_per_weight"] - bits / stored["weights"]) < 1e-9
+    size = sum(32 * t.numel() if t.dtype == torch.int32 else 16 * t.numel() for t in llama_parts(folder / "llama"))
+    assert abs(stored["bits_per_weight"] * stored["weights"] + stored["tables"][0]["bits"] - size) < 1e-3
+
+
+def test_tables(folder):
+    """Embedding and head: each once when they are tied, the error of 8 and fewer
+    bits, left alone on request."""
+    weight = torch.randn(300, 48) * torch.linspace(0.1, 3, 300)[:, None]
+    weight[7] = 0
+    for bits, limit in ((8, 2e-4), (6, 2e-3), (5, 6e-3), (4, 2.5e-2)):
+        parts, decoded, error = tables.quantize_table(weight, bits)
+        assert error < limit and not decoded[7].any(), (bits, error)
+        code = tables.table_code(48, bits)
+        assert {p: list(t.shape) for p, t in parts.items()} == {p: s for p, (_, s) in code.parts(300, 48).items()}
+        again = ops().dequantize_lattice(
+            parts["codes"], parts["generators"], parts["scales"], None, None, 48, 1, 48, [bits, 1], "none", None, None
+        )
+        assert torch.allclose(again, decoded, atol=1e-6)
+    refused(lambda: quantization.quantize_model(build("llama"), None, folder / "no", head_bits=3), "4 to 8 bits")
+    assert list(tables.find_tables(build("llama"))) == ["model.embed_tokens.weight"]
+    quantization.quantize_model(build("llama"), None, folder / "kept", bits=2, windows=4, length=32, head_bits=0)
+    opened = checkpoint.open(folder / "kept")
+    assert "model.embed_tokens.weight" not in opened.weights
+    assert torch.equal(opened.tensor("model.embed_tokens.weight"), build("llama").model.embed_tokens.weight)
 
 
 def llama_parts(folder):
@@ -270,6 +297,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         test_architectures(folder)
+        test_tables(folder)
         test_same_bytes(folder)
         test_module(folder)
         test_hadamard()

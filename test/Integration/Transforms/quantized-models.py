@@ -1,12 +1,12 @@
-# Imported models with random codes for all weights of their layers: every
-# product is fused, rotations and all, whichever way the importer wrote it, and
+# Imported models with random codes for all weights of their layers, embeddings
+# and heads: every product is fused, rotations and all, embeddings are gathered whichever way the importer wrote it, and
 # the outputs are torch's with the decoded weights.
 # REQUIRES: compiler, torch_mlir, transformers
 # RUN: %PYTHON %s %t | FileCheck %s
 # CHECK: mlp: 2 weights, 2 products, outputs agree
-# CHECK: llama: 14 weights, 14 products, outputs agree
-# CHECK: gpt2: 8 weights, 8 products, outputs agree
-# CHECK: bert: 12 weights, 12 products, outputs agree
+# CHECK: llama: 16 weights, 16 products, outputs agree
+# CHECK: gpt2: 9 weights, 10 products, outputs agree
+# CHECK: bert: 13 weights, 12 products, outputs agree
 
 import importlib.util
 import json
@@ -52,7 +52,20 @@ def quantize(model, transposed):
         return numpy_reference.hadamard(n) * np.array(signs)[None, :]
 
     for name, parameter in list(model.named_parameters()):
-        if parameter.ndim != 2 or any(other in name for other in ("embed", ".wte", ".wpe", "lm_head")):
+        table = any(other in name for other in ("embed_tokens", ".wte", "word_embeddings", "lm_head"))
+        if parameter.ndim != 2 or (not table and any(other in name for other in ("embed", ".wpe"))):
+            continue
+        prefix = name.removesuffix(".weight")
+        if table:
+            rows, columns = parameter.shape
+            w = numpy_reference.Lattice(rng, 1, 8, columns, columns, rows)
+            w.scales = (w.scales / 128).astype(np.float16)
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(w.decoded()))
+            config[name] = {"shape": [rows, columns], "code": w.code}
+            tensors["name", f"{prefix}.codes"] = w.codes().view(np.int32)
+            for part, values in w.params().items():
+                tensors["name", f"{prefix}.{part}"] = values
             continue
         rows, columns = parameter.shape[::-1] if transposed else parameter.shape
         w = numpy_reference.Lattice(rng, 8, 3, 16, columns, rows)
@@ -67,7 +80,6 @@ def quantize(model, transposed):
             "signs_in": f"glvq.signs.{columns}",
             "signs_out": f"glvq.signs.{rows}",
         }
-        prefix = name.removesuffix(".weight")
         tensors["name", f"{prefix}.codes"] = w.codes().view(np.int32)
         for part, values in w.params().items():
             tensors["name", f"{prefix}.{part}"] = values
@@ -93,6 +105,7 @@ def compile_model(text, config):
         "--cse",
         "--glvq-materialize-weights",
     )
+    assert "glvq.decode" not in fused and ("tensor.extract_slice" in fused or "embed" not in text)
     # Layers are one function, so a product stands for several weights.
     products = fused.count("glvq.matmul ")
     return products, upstream.CompiledModule(opt(fused, "--convert-glvq-to-linalg"))

@@ -127,6 +127,33 @@ LogicalResult DecodeOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// GatherOp
+//===----------------------------------------------------------------------===//
+
+/// The rows `indices` of a weight of type `weight`, decoded.
+static RankedTensorType getGatheredType(WeightType weight, Type indices) {
+  return RankedTensorType::get(
+      {cast<RankedTensorType>(indices).getDimSize(0), weight.getNumColumns()},
+      weight.getElementType());
+}
+
+void GatherOp::build(OpBuilder &b, OperationState &state, Value weight,
+                     Value indices) {
+  build(b, state,
+        getGatheredType(cast<WeightType>(weight.getType()), indices.getType()),
+        weight, indices);
+}
+
+LogicalResult GatherOp::verify() {
+  RankedTensorType expected =
+      getGatheredType(getWeight().getType(), getIndices().getType());
+  if (getResult().getType() != expected)
+    return emitOpError() << "gathers a " << expected << ", not a "
+                         << getResult().getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // LinearOp, MatmulOp
 //===----------------------------------------------------------------------===//
 

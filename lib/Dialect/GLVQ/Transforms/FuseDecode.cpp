@@ -345,6 +345,53 @@ static std::optional<StringRef> fuse(RewriterBase &rewriter,
   return std::nullopt;
 }
 
+/// Replaces `op` when it does no more than read rows of a decoded weight by
+/// numbers it is given, result[.., c] = weight[indices[..], c]: the form of an
+/// embedding.
+static bool fuseGather(RewriterBase &rewriter, linalg::LinalgOp op) {
+  if (op.getNumDpsInputs() != 1 || op.getNumDpsInits() != 1 ||
+      !op.hasPureTensorSemantics() || op.getNumReductionLoops() != 0)
+    return false;
+  Block *body = op.getBlock();
+  auto extract = body->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
+  if (!extract || extract.getIndices().size() != 2)
+    return false;
+  auto decode = extract.getTensor().getDefiningOp<DecodeOp>();
+  Value row = extract.getIndices()[0];
+  if (auto cast = row.getDefiningOp<arith::IndexCastOp>())
+    row = cast.getIn();
+  auto column = extract.getIndices()[1].getDefiningOp<linalg::IndexOp>();
+  unsigned numLoops = op.getNumLoops();
+  if (!decode || !column || row != body->getArgument(0) ||
+      column.getDim() != numLoops - 1)
+    return false;
+  // The numbers have all loops but the one along the columns.
+  AffineMap indicesMap = op.getMatchingIndexingMap(op.getDpsInputOperand(0));
+  AffineMap outputMap = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  if (numLoops < 2 || !outputMap.isIdentity() ||
+      indicesMap != AffineMap::getMultiDimIdentityMap(numLoops, op.getContext())
+                        .getMajorSubMap(numLoops - 1))
+    return false;
+  WeightType type = decode.getWeight().getType();
+  auto result = cast<RankedTensorType>(op->getResult(0).getType());
+  if (result.getElementType() != type.getElementType() ||
+      result.getDimSize(numLoops - 1) != type.getNumColumns())
+    return false;
+
+  Location loc = op.getLoc();
+  rewriter.setInsertionPoint(op);
+  Value indices = op.getDpsInputOperand(0)->get();
+  if (numLoops > 2) {
+    SmallVector<ReassociationIndices> all(1);
+    llvm::append_range(all[0], llvm::seq<int64_t>(numLoops - 1));
+    indices = tensor::CollapseShapeOp::create(rewriter, loc, indices, all);
+  }
+  Value rows = GatherOp::create(rewriter, loc, decode.getWeight(), indices);
+  rewriter.replaceOp(
+      op, fromMatrix(rewriter, loc, rows, op.getDpsInitOperand(0)->get()));
+  return true;
+}
+
 /// Reports the uses of a decoded weight, however moved and rotated, that are no
 /// contractions; `reported` has those that are. Returns their number.
 static unsigned reportOtherUses(DecodeOp decode,
@@ -380,11 +427,21 @@ namespace {
 struct FuseDecodePass : glvq::impl::FuseDecodePassBase<FuseDecodePass> {
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
-    SmallVector<linalg::LinalgOp> contractions;
+    SmallVector<linalg::LinalgOp> contractions, others;
     getOperation()->walk([&](linalg::LinalgOp op) {
-      if (linalg::isaContractionOpInterface(op) && op.hasPureTensorSemantics())
+      if (!linalg::isaContractionOpInterface(op))
+        others.push_back(op);
+      else if (op.hasPureTensorSemantics())
         contractions.push_back(op);
     });
+
+    for (linalg::LinalgOp op : others) {
+      Location loc = op.getLoc();
+      if (!fuseGather(rewriter, op))
+        continue;
+      ++numFused;
+      remark::passed(loc, getRemark()) << "decode fused into glvq.gather";
+    }
 
     DenseSet<Operation *> reported;
     for (linalg::LinalgOp op : contractions) {

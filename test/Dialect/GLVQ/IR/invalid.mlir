@@ -200,3 +200,11 @@ func.func @f(%x: tensor<2x96xf32>, %s: tensor<2xi32>) {
   %r = glvq.hadamard %x signs(%s : tensor<2xi32>) dimension 1 : tensor<2x96xf32>
   return
 }
+
+// -----
+
+func.func @f(%w: !glvq.weight<32x96xf32, #glvq.lattice<dim = 8, bits = 2, group = 32>>, %i: tensor<5xi64>) {
+  // expected-error @+1 {{gathers a 'tensor<5x96xf32>', not a 'tensor<4x96xf32>'}}
+  %r = glvq.gather %w[%i] : !glvq.weight<32x96xf32, #glvq.lattice<dim = 8, bits = 2, group = 32>>, tensor<5xi64> to tensor<4x96xf32>
+  return
+}

@@ -71,3 +71,10 @@ func.func @hadamard(%x: tensor<?x576xf32>, %s: tensor<18xi32>) -> tensor<?x576xf
   %1 = glvq.hadamard %0 dimension 1 inverse : tensor<?x576xf32>
   return %1 : tensor<?x576xf32>
 }
+
+// CHECK-LABEL: func @gather
+func.func @gather(%w: !glvq.weight<32x576xf32, #w2>, %i: tensor<?xi64>) -> tensor<?x576xf32> {
+  // CHECK: glvq.gather %{{.*}}[%{{.*}}] : !glvq.weight<32x576xf32, #{{.*}}>, tensor<?xi64> to tensor<?x576xf32>
+  %r = glvq.gather %w[%i] : !glvq.weight<32x576xf32, #w2>, tensor<?xi64> to tensor<?x576xf32>
+  return %r : tensor<?x576xf32>
+}

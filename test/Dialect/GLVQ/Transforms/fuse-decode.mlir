@@ -205,3 +205,51 @@ func.func @dynamic(%x: tensor<?x?xf32>, %w: !w, %acc: tensor<?x?xf32>) -> tensor
   %y = linalg.matmul ins(%x, %c : tensor<?x?xf32>, tensor<?x?xf32>) outs(%acc : tensor<?x?xf32>) -> tensor<?x?xf32>
   return %y : tensor<?x?xf32>
 }
+
+// -----
+
+#in = affine_map<(b, t, c) -> (b, t)>
+#id = affine_map<(b, t, c) -> (b, t, c)>
+!w = !glvq.weight<64x96xf32, #glvq.lattice<dim = 8, bits = 2, group = 32>>
+
+// An embedding decodes the rows it reads.
+// CHECK-LABEL: func @embedding(
+// CHECK: %[[I:.+]] = tensor.collapse_shape %{{.+}} {{\[\[}}0, 1]] : tensor<1x?xi64> into tensor<?xi64>
+// CHECK: %[[R:.+]] = glvq.gather %{{.+}}[%[[I]]] : {{.*}} to tensor<?x96xf32>
+// CHECK: tensor.expand_shape %[[R]] {{\[\[}}0, 1], [2]] {{.*}} : tensor<?x96xf32> into tensor<1x?x96xf32>
+// CHECK-NOT: glvq.decode
+func.func @embedding(%w: !w, %tokens: tensor<1x?xi64>, %init: tensor<1x?x96xf32>) -> tensor<1x?x96xf32> {
+  %d = glvq.decode %w : !w to tensor<64x96xf32>
+  %r = linalg.generic {indexing_maps = [#in, #id], iterator_types = ["parallel", "parallel", "parallel"]}
+         ins(%tokens : tensor<1x?xi64>) outs(%init : tensor<1x?x96xf32>) {
+  ^bb0(%token: i64, %out: f32):
+    %row = arith.index_cast %token : i64 to index
+    %column = linalg.index 2 : index
+    %e = tensor.extract %d[%row, %column] : tensor<64x96xf32>
+    linalg.yield %e : f32
+  } -> tensor<1x?x96xf32>
+  return %r : tensor<1x?x96xf32>
+}
+
+// -----
+
+#in = affine_map<(t, c) -> (t)>
+#id = affine_map<(t, c) -> (t, c)>
+!w = !glvq.weight<96x96xf32, #glvq.lattice<dim = 8, bits = 2, group = 32>>
+
+// Reading columns by number is something else.
+// CHECK-LABEL: func @columns(
+// CHECK: glvq.decode
+// CHECK-NOT: glvq.gather
+func.func @columns(%w: !w, %tokens: tensor<5xi64>, %init: tensor<5x96xf32>) -> tensor<5x96xf32> {
+  %d = glvq.decode %w : !w to tensor<96x96xf32>
+  %r = linalg.generic {indexing_maps = [#in, #id], iterator_types = ["parallel", "parallel"]}
+         ins(%tokens : tensor<5xi64>) outs(%init : tensor<5x96xf32>) {
+  ^bb0(%token: i64, %out: f32):
+    %row = arith.index_cast %token : i64 to index
+    %column = linalg.index 1 : index
+    %e = tensor.extract %d[%column, %row] : tensor<96x96xf32>
+    linalg.yield %e : f32
+  } -> tensor<5x96xf32>
+  return %r : tensor<5x96xf32>
+}

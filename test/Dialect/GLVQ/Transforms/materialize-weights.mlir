@@ -97,3 +97,16 @@ func.func @recode(%w: !w, %g: tensor<3x8x8xf16>, %s: tensor<64xf16>) -> !w {
   %1 = glvq.encode %0, %g, %s : tensor<64x96xf32>, tensor<3x8x8xf16>, tensor<64xf16> to !w
   return %1 : !w
 }
+
+// Rows that are gathered are decoded one by one.
+// CHECK-LABEL: func.func @gather(
+// CHECK-SAME: %[[C:.+]]: tensor<64x6xi32>, %[[G:.+]]: tensor<3x8x8xf16>, %[[S:.+]]: tensor<64xf16>, %[[I:.+]]: tensor<?xi32>)
+// CHECK: scf.for %[[IV:[a-z0-9]+]] = {{.*}} -> (tensor<?x96xf32>)
+// CHECK: %[[N:.+]] = tensor.extract %[[I]][%[[IV]]]
+// CHECK: %[[ROW:.+]] = arith.index_cast %[[N]] : i32 to index
+// CHECK: tensor.extract_slice %[[C]][%[[ROW]], 0] [1, 6] [1, 1]
+// CHECK: tensor.insert_slice %{{.+}} into %{{.+}}[%[[IV]], 0] [1, 96] [1, 1]
+func.func @gather(%w: !w, %i: tensor<?xi32>) -> tensor<?x96xf32> {
+  %0 = glvq.gather %w[%i] : !w, tensor<?xi32> to tensor<?x96xf32>
+  return %0 : tensor<?x96xf32>
+}

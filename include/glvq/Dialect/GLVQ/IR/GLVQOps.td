@@ -102,6 +102,28 @@ def GLVQ_DecodeOp : GLVQ_Op<"decode", [Pure]> {
   let hasVerifier = 1;
 }
 
+def GLVQ_GatherOp : GLVQ_Op<"gather", [Pure]> {
+  let summary = "Some rows of an encoded weight, decoded";
+  let description = [{
+    result[i] = weight[indices[i]]: how an embedding reads its table. Only the
+    rows asked for are decoded. Indices are within the rows of the weight.
+
+    ```mlir
+    %rows = glvq.gather %w[%tokens]
+      : !glvq.weight<49152x576xf32, #glvq.lattice<dim = 1, bits = 8, group = 576>>
+      , tensor<?xi64> to tensor<?x576xf32>
+    ```
+  }];
+  let arguments = (ins GLVQ_WeightType:$weight, 1DTensorOf<[AnySignlessInteger, Index]>:$indices);
+  let results = (outs GLVQ_FloatMatrix:$result);
+  let assemblyFormat = [{
+    $weight `[` $indices `]` attr-dict `:` qualified(type($weight)) `,` type($indices)
+    `to` type($result)
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$weight, "::mlir::Value":$indices)>];
+  let hasVerifier = 1;
+}
+
 def GLVQ_LinearOp : GLVQ_Op<"linear", [Pure, DestinationStyleOpInterface,
     AllTypesMatch<["init", "result"]>]> {
   let summary = "Multiply by an encoded weight: init + input * transposed weight";

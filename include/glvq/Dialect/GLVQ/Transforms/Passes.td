@@ -80,11 +80,13 @@ def FuseDecodePass : Pass<"glvq-fuse-decode"> {
                      outs(%acc : tensor<?x64xf32>) -> tensor<?x64xf32>
     ```
 
+    Reading single rows by number, as embeddings do, becomes `glvq.gather`.
+
     A decode that is left is correct, and slow; a missed remark of category
     `glvq` says why it was left.
   }];
   let statistics = [
-    Statistic<"numFused", "num-fused", "Contractions that became glvq.linear">,
+    Statistic<"numFused", "num-fused", "Uses that became glvq.linear or glvq.gather">,
     Statistic<"numMissed", "num-missed", "Uses of a decoded weight that were left">,
   ];
   let dependentDialects = [
@@ -97,8 +99,8 @@ def MaterializeWeightsPass : Pass<"glvq-materialize-weights", "::mlir::ModuleOp"
   let summary = "Replace every weight by the tensors that store it";
   let description = [{
     A full conversion: functions, calls, branches and loops pass the parts
-    instead of the weight, `glvq.linear` becomes `glvq.matmul`, and what is left
-    of `glvq.decode` and `glvq.encode` becomes the reference code of the family.
+    instead of the weight, `glvq.linear` becomes `glvq.matmul`, `glvq.gather` a
+    loop that decodes one row at a time, and what is left of `glvq.decode` and `glvq.encode` becomes the reference code of the family.
     No `!glvq.weight` remains.
 
     ```mlir
