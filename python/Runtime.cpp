@@ -154,8 +154,13 @@ nb::dict Session::run(const std::string &entryName,
     if (wanted) {
       // Numbers of Python take the entry's type; arrays must have a type that
       // converts without loss, so that a mistake does not pass silently.
-      nb::object array = numpy.attr("asarray")(value);
-      bool isArray = nb::isinstance(value, numpy.attr("ndarray"));
+      // Other frameworks' tensors come through DLPack, without a copy.
+      nb::object array = nb::borrow(value);
+      if (!nb::isinstance(value, numpy.attr("ndarray")) &&
+          nb::hasattr(value, "__dlpack__"))
+        array = numpy.attr("from_dlpack")(value);
+      bool isArray = nb::isinstance(array, numpy.attr("ndarray"));
+      array = numpy.attr("asarray")(array);
       if (isArray && !nb::cast<bool>(numpy.attr("can_cast")(array.attr("dtype"),
                                                             wanted, "safe")))
         throw nb::type_error(

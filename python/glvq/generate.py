@@ -74,14 +74,13 @@ class TextGenerator:
     Raises GLVQError when the artefact is not one of a language model.
     """
 
-    def __init__(self, path: str | Path, threads: int = 0):
-        from ._native import runtime
-
+    def __init__(self, path: str | Path, threads: int = 0, artefact=None):
         path = Path(path)
-        try:
-            self.artefact = runtime().Artefact(str(path), threads=threads)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise GLVQError(str(error)) from error
+        if artefact is None:
+            from .api import load
+
+            artefact = load(path, threads).artefact
+        self.artefact = artefact
         names = {entry["name"] for entry in self.artefact.entries}
         if not {"prefill", "decode"} <= names:
             raise GLVQError(
