@@ -32,6 +32,16 @@ def tool(name: str) -> str:
     raise GLVQError(f"{name} is not built; looked for {' and '.join(map(str, candidates))}. Run tools/setup")
 
 
+def run_tool() -> None:
+    """Becomes the C++ tool that this script is named after: the entry point of
+    ``glvq-opt`` and its siblings in an installed package."""
+    try:
+        path = tool(Path(sys.argv[0]).name)
+    except GLVQError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
+    os.execv(path, [path, *sys.argv[1:]])
+
+
 def library(name: str) -> str:
     """Path of a shared library such as ``libglvq_learning.so``."""
     candidates = (_PACKAGE / "lib" / name, build_dir() / "lib" / name)
