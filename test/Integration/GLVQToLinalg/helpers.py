@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from fractions import Fraction
 
 import numpy as np
 
@@ -281,3 +282,212 @@ def check_rotations(program, sizes, all_cases_up_to=None):
     for got, want in zip(program.run(), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
     print(f"{len(expected)} rotations agree")
+
+
+def random_order(rng, slots, ragged):
+    """A permutation of slots that leaves a shorter last one in its place."""
+    order = np.arange(slots, dtype=np.int32)
+    whole = slots - ragged
+    order[:whole] = rng.permutation(whole)
+    return order
+
+
+def bits_text(widths, mixed, text=str):
+    """The parameter `bits`: one width, or the runs of the widths of slots."""
+    if not mixed:
+        return text(widths[0])
+    runs = []
+    for width in widths:
+        if runs and runs[-1][0] == width:
+            runs[-1][1] += 1
+        else:
+            runs.append([width, 1])
+    return "[" + ", ".join(f"{text(w)} : {n}" for w, n in runs) + "]"
+
+
+def runs_of(widths, mixed):
+    """(width, first slot, number of slots) of each run."""
+    if not mixed:
+        return [(widths[0], 0, len(widths))]
+    runs = []
+    for slot, width in enumerate(widths):
+        if runs and runs[-1][0] == width:
+            runs[-1] = (width, runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((width, slot, 1))
+    return runs
+
+
+class Trellis:
+    """A random weight under a trellis code, by the text of the format."""
+
+    def __init__(self, rng, taps, widths, group, columns, rows, additive=False):
+        self.taps, self.group, self.columns, self.rows = taps, group, columns, rows
+        self.additive = additive
+        self.slots = -(-columns // group)
+        self.mixed = not isinstance(widths, int)
+        self.widths = list(widths) if self.mixed else [widths] * self.slots
+        self.runs = runs_of(self.widths, self.mixed)
+        shape = (len(self.runs), 2, 2 ** (taps // 2)) if additive else (len(self.runs), taps)
+        self.nodes = rng.normal(size=shape).astype(np.float32)
+        self.scales = rng.uniform(0.25, 2, size=rows).astype(np.float16)
+        self.group_scales = rng.uniform(0.25, 2, size=self.slots).astype(np.float16)
+        self.order = random_order(rng, self.slots, columns % group != 0) if self.mixed else np.arange(self.slots)
+        self.bits = []
+        for k, first, count in self.runs:
+            width = min(columns, (first + count) * group) - first * group
+            self.bits.append(rng.integers(0, 2, size=(k * rows + taps - k, width)))
+
+    @property
+    def code(self):
+        nodes = ", nodes = additive" if self.additive else ""
+        return f"#glvq.trellis<taps = {self.taps}, bits = {bits_text(self.widths, self.mixed)}, group = {self.group}{nodes}>"
+
+    @property
+    def type(self):
+        return f"!glvq.weight<{self.rows}x{self.columns}xf32, {self.code}>"
+
+    def parts(self):
+        runs = []
+        for bits in self.bits:
+            words = np.zeros((len(bits), -(-bits.shape[1] // 32)), dtype=np.uint32)
+            for j in range(bits.shape[1]):
+                words[:, j // 32] |= bits[:, j].astype(np.uint32) << np.uint32(j % 32)
+            runs.append(words)
+        codes = np.concatenate([w.reshape(-1) for w in runs]) if self.mixed else runs[0]
+        parts = {"codes": codes, "tables" if self.additive else "taps": self.nodes}
+        parts |= {"scales": self.scales, "group_scales": self.group_scales}
+        if self.mixed:
+            parts["order"] = self.order.astype(np.int32)
+        return parts
+
+    def decoded(self):
+        w = np.zeros((self.rows, self.columns))
+        for r, (k, first, count) in enumerate(self.runs):
+            bits, nodes = self.bits[r], self.nodes[r].astype(np.float64)
+            values = np.zeros((self.rows, bits.shape[1]))
+            for t in range(self.rows):
+                window = bits[k * t : k * t + self.taps][::-1]  # the newest first
+                if self.additive:
+                    number = sum(bit << i for i, bit in enumerate(window))
+                    half = 2 ** (self.taps // 2)
+                    values[t] = nodes[0][number % half] + nodes[1][number // half]
+                else:
+                    values[t] = nodes @ (2.0 * window - 1)
+            for s in range(first, first + count):
+                n = min(self.group, self.columns - s * self.group)
+                start, own = self.order[s] * self.group, (s - first) * self.group
+                w[:, start : start + n] = values[:, own : own + n] * np.float64(self.group_scales[s])
+        return w * self.scales.astype(np.float64)[:, None]
+
+
+class Binary:
+    """A random weight under a binary code, by the text of the format."""
+
+    def __init__(self, rng, dim, widths, group, columns, rows):
+        """`widths` are bits of a point: one number, or that of each slot."""
+        self.dim, self.group, self.columns, self.rows = dim, group, columns, rows
+        self.slots = -(-columns // group)
+        self.mixed = not isinstance(widths, int)
+        self.widths = list(widths) if self.mixed else [widths] * self.slots
+        self.runs = runs_of(self.widths, self.mixed)
+        largest = max(self.widths)
+        self.generators = rng.normal(size=(len(self.runs), dim, largest)).astype(np.float16)
+        for r, (n, _, _) in enumerate(self.runs):
+            self.generators[r, :, n:] = 0
+        self.scales = rng.uniform(0.25, 2, size=rows).astype(np.float16)
+        self.group_scales = rng.uniform(0.25, 2, size=self.slots).astype(np.float16)
+        self.order = random_order(rng, self.slots, columns % group != 0) if self.mixed else np.arange(self.slots)
+        self.bits = [
+            rng.integers(0, 2, size=(rows, -(-min(group, columns - s * group) // dim), n)) for s, n in enumerate(self.widths)
+        ]
+
+    @property
+    def code(self):
+        def width(n):
+            fraction = Fraction(n, self.dim)
+            return str(fraction.numerator) if fraction.denominator == 1 else f"{fraction.numerator}/{fraction.denominator}"
+
+        return f"#glvq.binary<dim = {self.dim}, bits = {bits_text(self.widths, self.mixed, width)}, group = {self.group}>"
+
+    @property
+    def type(self):
+        return f"!glvq.weight<{self.rows}x{self.columns}xf32, {self.code}>"
+
+    def parts(self):
+        rows = []
+        for m in range(self.rows):
+            words = []
+            for bits in self.bits:
+                flat = bits[m].reshape(-1)
+                stream = sum(int(bit) << i for i, bit in enumerate(flat))
+                words += [stream >> (32 * w) & 0xFFFFFFFF for w in range(-(-len(flat) // 32))]
+            rows.append(words)
+        parts = {"codes": np.array(rows, dtype=np.uint32), "generators": self.generators}
+        parts |= {"scales": self.scales, "group_scales": self.group_scales}
+        if self.mixed:
+            parts["order"] = self.order.astype(np.int32)
+        return parts
+
+    def decoded(self):
+        w = np.zeros((self.rows, self.columns))
+        for r, (n, first, count) in enumerate(self.runs):
+            generator = self.generators[r, :, :n].astype(np.float64)
+            for s in range(first, first + count):
+                y = (2.0 * self.bits[s] - 1) @ generator.T
+                start, width = self.order[s] * self.group, min(self.group, self.columns - s * self.group)
+                values = y.reshape(self.rows, -1)[:, :width] * np.float64(self.group_scales[s])
+                w[:, start : start + width] = values
+        return w * self.scales.astype(np.float64)[:, None]
+
+
+class Integer:
+    """A random weight of packed integers."""
+
+    def __init__(self, rng, bits, columns, rows):
+        self.bits, self.columns, self.rows = bits, columns, rows
+        self.fields = rng.integers(0, 2**bits, size=(rows, columns))
+
+    @property
+    def code(self):
+        return f"#glvq.integer<bits = {self.bits}>"
+
+    @property
+    def type(self):
+        return f"!glvq.weight<{self.rows}x{self.columns}xf32, {self.code}>"
+
+    def parts(self):
+        rows = []
+        for fields in self.fields:
+            stream = sum(int(u) << (c * self.bits) for c, u in enumerate(fields))
+            rows.append([stream >> (32 * w) & 0xFFFFFFFF for w in range(-(-self.columns * self.bits // 32))])
+        return {"codes": np.array(rows, dtype=np.uint32)}
+
+    def decoded(self):
+        return self.fields + 0.5 - 2.0 ** (self.bits - 1)
+
+
+def add_products(program, weight, x, init):
+    """Functions that decode the weight, and multiply by it."""
+    parts = weight.parts()
+    values = ", ".join("%" + name for name in parts)
+    types = ", ".join(tensor_type(p) for p in parts.values())
+    matrix, output = f"tensor<{weight.rows}x{weight.columns}xf32>", f"tensor<?x{weight.rows}xf32>"
+    program.add(
+        f"""  %w = glvq.assemble {values} : {types} to {weight.type}
+  %result = glvq.decode %w : {weight.type} to {matrix}""",
+        parts,
+        weight.decoded().astype(np.float32),
+    )
+    params = {name: part for name, part in parts.items() if name != "codes"}
+    operands = ""
+    if params:
+        operands = f"params({', '.join('%' + n for n in params)} : {', '.join(map(tensor_type, params.values()))})"
+    program.add(
+        f"""  %i = tensor.cast %init : {tensor_type(init)} to {output}
+  %result = glvq.matmul ins(%x : tensor<?x{weight.columns}xf32>) codes(%codes : {tensor_type(parts["codes"])})
+    {operands} outs(%i : {output}) {{code = {weight.code}}} -> {output}""",
+        {"x": x, **parts, "init": init},
+        init,
+        dynamic=(0,),
+    )

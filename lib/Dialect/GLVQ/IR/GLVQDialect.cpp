@@ -2,6 +2,7 @@
 //
 // The dialect, its type, and what all families of codes share.
 
+#include "WidthRuns.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -11,19 +12,38 @@
 #include "mlir/Transforms/InliningUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::glvq;
 
-/// Widths of a code: `2`, or runs `[1 : 4, 2 : 24]`.
+/// `2` or `3/2`; put into lowest terms.
+static ParseResult parseWidth(AsmParser &parser, WidthRun &run) {
+  run.denominator = 1;
+  if (parser.parseInteger(run.width))
+    return failure();
+  if (failed(parser.parseOptionalSlash()))
+    return success();
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseInteger(run.denominator))
+    return failure();
+  if (run.denominator < 1)
+    return parser.emitError(loc, "a width has a positive denominator, got ")
+           << run.denominator;
+  int64_t common = std::gcd(run.width, run.denominator);
+  run.width /= common;
+  run.denominator /= common;
+  return success();
+}
+
+/// Widths of a code: `2`, or runs `[3/2 : 4, 2 : 24]`.
 static ParseResult parseWidths(AsmParser &parser, SmallVector<WidthRun> &runs) {
-  if (failed(parser.parseOptionalLSquare())) {
-    runs.push_back({0, 0});
-    return parser.parseInteger(runs.back().width);
-  }
+  if (failed(parser.parseOptionalLSquare()))
+    return parseWidth(parser, runs.emplace_back());
   auto parseRun = [&]() -> ParseResult {
     WidthRun &run = runs.emplace_back();
     SMLoc loc = parser.getCurrentLocation();
-    if (parser.parseInteger(run.width) || parser.parseColon() ||
+    if (parseWidth(parser, run) || parser.parseColon() ||
         parser.parseInteger(run.slots))
       return failure();
     if (run.slots < 1)
@@ -38,12 +58,12 @@ static ParseResult parseWidths(AsmParser &parser, SmallVector<WidthRun> &runs) {
 
 static void printWidths(AsmPrinter &printer, ArrayRef<WidthRun> runs) {
   if (runs.size() == 1 && runs.front().slots == 0) {
-    printer << runs.front().width;
+    printer << formatWidth(runs.front());
     return;
   }
   printer << '[';
   llvm::interleaveComma(runs, printer, [&](const WidthRun &run) {
-    printer << run.width << " : " << run.slots;
+    printer << formatWidth(run) << " : " << run.slots;
   });
   printer << ']';
 }

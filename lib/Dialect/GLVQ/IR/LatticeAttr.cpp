@@ -3,18 +3,14 @@
 // `#glvq.lattice`: verification, storage layout and slices of it. The layout is
 // that of docs/CheckpointFormat.md.
 
+#include "WidthRuns.h"
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::glvq;
-
-/// Bits of a code word.
-static constexpr int64_t kWordBits = 32;
 
 //===----------------------------------------------------------------------===//
 // Layout
@@ -22,12 +18,8 @@ static constexpr int64_t kWordBits = 32;
 
 OpAsmDialectInterface::AliasResult
 LatticeAttr::getAlias(raw_ostream &os) const {
-  os << "lattice" << getDim() << "_w";
-  if (isMixed())
-    os << "mixed";
-  else
-    os << getBits().front().width;
-  os << "_g" << getGroup();
+  os << "lattice" << getDim();
+  printAliasSuffix(os, getBits(), getGroup());
   return OpAsmDialectInterface::AliasResult::OverridableAlias;
 }
 
@@ -73,51 +65,18 @@ LogicalResult LatticeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
            << "a group of " << group << " columns is not a whole number of "
            << dim
            << "-dimensional lattice points; make `group` a multiple of `dim`";
-  if (bits.empty())
-    return emitError() << "expects a width, or runs `width : groups`";
-  for (const WidthRun &run : bits) {
-    if (run.width < 1 || run.width > 8)
+  for (const WidthRun &run : bits)
+    if (run.width < 1 || run.width > 8 || run.denominator != 1)
       return emitError()
              << "a lattice coordinate is stored in 1 to 8 bits, got "
-             << run.width;
-    if (run.slots < 0 || (run.slots == 0 && bits.size() > 1))
-      return emitError() << "a run of widths must hold at least one group, got "
-                         << run.slots;
-  }
-  for (auto [index, run] : llvm::enumerate(bits.drop_front())) {
-    int64_t previous = bits[index].width;
-    // A shorter last group stays last, whatever its width is.
-    bool mayBeShort = index + 2 == bits.size() && run.slots == 1;
-    if (run.width < previous && !mayBeShort)
-      return emitError() << "runs of widths must be ascending, but "
-                         << run.width << " follows " << previous
-                         << "; store the groups sorted by width";
-    if (run.width == previous)
-      return emitError() << "two runs of width " << run.width
-                         << " follow each other; write them as one";
-  }
-  return success();
+             << formatWidth(run);
+  return verifyRuns(bits, emitError);
 }
 
 LogicalResult
 LatticeAttr::verifyWeight(ArrayRef<int64_t> shape, Type elementType,
                           function_ref<InFlightDiagnostic()> emitError) const {
-  if (!isMixed())
-    return success();
-  int64_t columns = shape[1], slots = 0;
-  for (const WidthRun &run : getBits())
-    slots += run.slots;
-  if (slots != getNumSlots(columns))
-    return emitError() << "the runs of widths count " << slots
-                       << " groups, but " << columns << " columns make "
-                       << getNumSlots(columns) << " groups of " << getGroup();
-  if (getBits().size() > 1 &&
-      getBits().back().width < getBits().drop_back().back().width &&
-      columns % getGroup() == 0)
-    return emitError() << "runs of widths must be ascending: the last group is "
-                          "not shorter than "
-                          "the others, so it can be stored in order";
-  return success();
+  return verifyRunsOfWeight(getBits(), shape[1], getGroup(), emitError);
 }
 
 SmallVector<RankedTensorType>
@@ -157,21 +116,11 @@ LatticeAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type,
                           ArrayRef<OpFoldResult> sizes,
                           SmallVectorImpl<Value> &slices) const {
   int64_t columns = type.getNumColumns();
-  std::optional<int64_t> first = getConstantIntValue(offsets[1]);
-  std::optional<int64_t> size = getConstantIntValue(sizes[1]);
-  if (!size)
-    return failure();
-  bool all = first == 0 && *size == columns;
+  FailureOr<bool> all = checkSlice(offsets[1], sizes[1], columns, getGroup());
   // With mixed widths a run of slots is no run of columns.
-  if (!all && isMixed())
+  if (failed(all) || (!*all && isMixed()))
     return failure();
-  // Whole groups only. A dynamic offset is that of a loop whose step is the
-  // size of the tile; only whole tiles keep it at the start of a group.
-  if (!all && *size % getGroup() &&
-      !(first && *first % getGroup() == 0 && *first + *size == columns))
-    return failure();
-  if (!all && first && *first % getGroup())
-    return failure();
+  int64_t size = *getConstantIntValue(sizes[1]);
 
   AffineExpr d0 = b.getAffineDimExpr(0);
   OpFoldResult zero = b.getIndexAttr(0);
@@ -179,21 +128,15 @@ LatticeAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type,
       b, loc, d0.floorDiv(getGroup()), {offsets[1]});
   OpFoldResult word = affine::makeComposedFoldedAffineApply(
       b, loc,
-      d0.floorDiv(getGroup()) * (all ? 0 : getNumWordsOfSlot(columns, 0)),
+      d0.floorDiv(getGroup()) * (*all ? 0 : getNumWordsOfSlot(columns, 0)),
       {offsets[1]});
-  OpFoldResult slots = b.getIndexAttr(getNumSlots(*size));
-  OpFoldResult words = b.getIndexAttr(getNumWords(*size));
+  OpFoldResult slots = b.getIndexAttr(getNumSlots(size));
+  OpFoldResult words = b.getIndexAttr(getNumWords(size));
   OpFoldResult dim = b.getIndexAttr(getDim()), two = b.getIndexAttr(2);
 
   auto slice = [&](Value part, ArrayRef<OpFoldResult> offsets,
                    ArrayRef<OpFoldResult> sizes) {
-    SmallVector<OpFoldResult> strides(offsets.size(), b.getIndexAttr(1));
-    if (isa<MemRefType>(part.getType()))
-      slices.push_back(
-          memref::SubViewOp::create(b, loc, part, offsets, sizes, strides));
-    else
-      slices.push_back(tensor::ExtractSliceOp::create(b, loc, part, offsets,
-                                                      sizes, strides));
+    slices.push_back(takeSlice(b, loc, part, offsets, sizes));
   };
   slice(parts[0], {offsets[0], word}, {sizes[0], words});
   slice(parts[1], {slot, zero, zero}, {slots, dim, dim});

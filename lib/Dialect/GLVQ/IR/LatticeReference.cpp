@@ -8,118 +8,14 @@
 // coordinate of the point: intermediate tensors are [m, s, p, i]. A shorter
 // last slot has points beyond its columns there; they are never looked at.
 
-#include "glvq/Dialect/GLVQ/IR/GLVQ.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "ReferenceEmitter.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
 using namespace mlir::glvq;
 
 namespace {
-/// A builder with short names for the arithmetic of this file.
-struct Emitter : ImplicitLocOpBuilder {
-  Emitter(Location loc, OpBuilder &builder)
-      : ImplicitLocOpBuilder(loc, builder) {}
-
-  Value index(int64_t value) {
-    return arith::ConstantIndexOp::create(*this, value);
-  }
-  Value loop(int64_t dim) { return linalg::IndexOp::create(*this, dim); }
-  Value integer(Type type, int64_t value) {
-    return arith::ConstantOp::create(*this, getIntegerAttr(type, value));
-  }
-  Value real(Type type, double value) {
-    return arith::ConstantOp::create(*this, getFloatAttr(type, value));
-  }
-  Value add(Value a, Value b) {
-    if (isa<FloatType>(a.getType()))
-      return arith::AddFOp::create(*this, a, b);
-    return arith::AddIOp::create(*this, a, b);
-  }
-  Value sub(Value a, Value b) {
-    if (isa<FloatType>(a.getType()))
-      return arith::SubFOp::create(*this, a, b);
-    return arith::SubIOp::create(*this, a, b);
-  }
-  Value mul(Value a, Value b) {
-    if (isa<FloatType>(a.getType()))
-      return arith::MulFOp::create(*this, a, b);
-    return arith::MulIOp::create(*this, a, b);
-  }
-  /// Quotient; of integers, both taken as unsigned.
-  Value div(Value a, Value b) {
-    if (isa<FloatType>(a.getType()))
-      return arith::DivFOp::create(*this, a, b);
-    return arith::DivUIOp::create(*this, a, b);
-  }
-  Value rem(Value a, Value b) { return arith::RemUIOp::create(*this, a, b); }
-  Value less(Value a, Value b) {
-    return arith::CmpIOp::create(*this, arith::CmpIPredicate::ult, a, b);
-  }
-  Value equal(Value a, Value b) {
-    return arith::CmpIOp::create(*this, arith::CmpIPredicate::eq, a, b);
-  }
-  Value select(Value condition, Value a, Value b) {
-    return arith::SelectOp::create(*this, condition, a, b);
-  }
-  Value castIndex(Type type, Value value) {
-    return arith::IndexCastUIOp::create(*this, type, value);
-  }
-  Value castFloat(Type type, Value value) {
-    if (value.getType() == type)
-      return value;
-    if (value.getType().getIntOrFloatBitWidth() < type.getIntOrFloatBitWidth())
-      return arith::ExtFOp::create(*this, type, value);
-    return arith::TruncFOp::create(*this, type, value);
-  }
-  Value extract(Value tensor, ValueRange indices) {
-    return tensor::ExtractOp::create(*this, tensor, indices);
-  }
-  Value empty(ArrayRef<OpFoldResult> shape, Type type) {
-    return tensor::EmptyOp::create(*this, shape, type);
-  }
-  Value filled(ArrayRef<OpFoldResult> shape, Value value) {
-    return linalg::FillOp::create(*this, value, empty(shape, value.getType()))
-        .getResult(0);
-  }
-  /// A constant vector of indices.
-  Value table(ArrayRef<int64_t> values) {
-    auto type = RankedTensorType::get(static_cast<int64_t>(values.size()),
-                                      getIndexType());
-    return arith::ConstantOp::create(*this,
-                                     DenseIntElementsAttr::get(type, values));
-  }
-
-  /// A linalg.generic over `numLoops` loops, the last `numReductions` of them
-  /// reductions. Operands are indexed by the loops listed for each.
-  SmallVector<Value>
-  generic(unsigned numLoops, unsigned numReductions, ValueRange ins,
-          ValueRange outs, ArrayRef<SmallVector<unsigned>> loops,
-          function_ref<SmallVector<Value>(Emitter &, ValueRange)> body) {
-    SmallVector<AffineMap> maps;
-    for (ArrayRef<unsigned> dims : loops) {
-      SmallVector<AffineExpr> exprs;
-      for (unsigned dim : dims)
-        exprs.push_back(getAffineDimExpr(dim));
-      maps.push_back(AffineMap::get(numLoops, 0, exprs, getContext()));
-    }
-    SmallVector<utils::IteratorType> iterators(numLoops - numReductions,
-                                               utils::IteratorType::parallel);
-    iterators.append(numReductions, utils::IteratorType::reduction);
-    auto op = linalg::GenericOp::create(
-        *this, outs.getTypes(), ins, outs, maps, iterators,
-        [&](OpBuilder &nested, Location loc, ValueRange args) {
-          Emitter e(loc, nested);
-          linalg::YieldOp::create(e, body(e, args));
-        });
-    return SmallVector<Value>(op->getResults());
-  }
-};
-
 /// What decoder and encoder share about one weight.
 struct Lattice {
   LatticeAttr code;
@@ -245,37 +141,7 @@ FailureOr<Value> LatticeAttr::buildDecode(OpBuilder &builder, Location loc,
   Value w = e.generic(4, 0, {y, scales}, e.empty(l.shape, elementType),
                       {{0, 1, 2, 3}, {0}, {0, 1, 2, 3}}, scale)[0];
 
-  if (isMixed()) {
-    // From slots to groups: slot[g] is the s with order[s] = g.
-    Value order = parts[3];
-    Value zeros =
-        e.filled({e.getIndexAttr(l.slots)}, e.integer(e.getI32Type(), 0));
-    auto find = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
-      Value here = e.equal(args[0], e.castIndex(e.getI32Type(), e.loop(0)));
-      return {e.select(here, e.castIndex(e.getI32Type(), e.loop(1)), args[1])};
-    };
-    Value slot = e.generic(2, 1, order, zeros, {{1}, {0}}, find)[0];
-    auto gather = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
-      Value s = e.castIndex(e.getIndexType(), args[0]);
-      return {e.extract(w, {e.loop(0), s, e.loop(2), e.loop(3)})};
-    };
-    w = e.generic(4, 0, slot, e.empty(l.shape, elementType),
-                  {{1}, {0, 1, 2, 3}}, gather)[0];
-  }
-
-  // To a matrix, without the padding of the last group.
-  SmallVector<ReassociationIndices> matrix = {{0}, {1, 2, 3}};
-  w = tensor::CollapseShapeOp::create(e, w, matrix);
-  if (l.columns != l.slots * l.group) {
-    OpFoldResult zero = e.getIndexAttr(0), one = e.getIndexAttr(1);
-    w = tensor::ExtractSliceOp::create(
-        e, w, ArrayRef<OpFoldResult>{zero, zero},
-        ArrayRef<OpFoldResult>{rows, e.getIndexAttr(l.columns)},
-        ArrayRef<OpFoldResult>{one, one});
-  }
-  if (w.getType() != type.getDecodedType())
-    w = tensor::CastOp::create(e, type.getDecodedType(), w);
-  return w;
+  return toMatrix(e, type, w, isMixed() ? parts[3] : Value());
 }
 
 //===----------------------------------------------------------------------===//

@@ -41,7 +41,7 @@ MatmulOp::getTiledImplementation(OpBuilder &b, ArrayRef<OpFoldResult> offsets,
   if (failed(code))
     return emitOpError(
         "a tile must hold whole groups of columns of the weight, or with mixed "
-        "widths all columns");
+        "widths all columns, and of a trellis all rows");
   SmallVector<OpFoldResult> ones(2, b.getIndexAttr(1));
   SmallVector<Operation *> slices;
   for (Value part : parts)

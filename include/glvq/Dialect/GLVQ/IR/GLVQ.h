@@ -17,17 +17,26 @@
 #include "mlir/Interfaces/TilingInterface.h"
 
 namespace mlir::glvq {
-/// A run of slots whose fields have the same width. `slots` is 0 in the one
-/// run of a code that has one width for all groups.
+/// A run of slots of the same width, `width / denominator` bits for a weight in
+/// lowest terms. `slots` is 0 in the one run of a code that has one width for
+/// all groups.
 struct WidthRun {
   int64_t width;
   int64_t slots;
+  int64_t denominator = 1;
 
   bool operator==(const WidthRun &) const = default;
 };
 inline llvm::hash_code hash_value(const WidthRun &run) {
-  return llvm::hash_combine(run.width, run.slots);
+  return llvm::hash_combine(run.width, run.slots, run.denominator);
 }
+
+/// The slots of one width of a weight.
+struct SlotRun {
+  WidthRun bits;
+  int64_t first, count; ///< Which slots.
+  int64_t columns;      ///< Columns of all of them.
+};
 
 class WeightCodeAttrInterface;
 class WeightType;

@@ -96,4 +96,161 @@ def GLVQ_LatticeAttr : AttrDef<GLVQ_Dialect, "Lattice", [
   }];
 }
 
+def GLVQ_TrellisNodes : I32Enum<"TrellisNodes", "how a window of bits becomes a number", [
+    I32EnumCase<"Linear", 0, "linear">,
+    I32EnumCase<"Additive", 1, "additive">,
+  ]> {
+  let cppNamespace = "::mlir::glvq";
+}
+
+def GLVQ_TrellisAttr : AttrDef<GLVQ_Dialect, "Trellis", [
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    OpAsmAttrInterface]> {
+  let mnemonic = "trellis";
+  let summary = "A filter over the bits of a column, which overlap from row to row";
+  let description = [{
+    The bits of a column form one sequence down the rows. Every weight reads a
+    window of `taps` = L of them, and the window moves `bits` = k from a row to
+    the next, so that a weight costs k bits and sees L:
+
+    w[t][j] = scales[t] group_scales[slot of j]
+              sum_i taps[i] (2 bit(k t + L - 1 - i, j) - 1)
+
+    With `nodes = additive` the sum is that of two tables instead,
+    tables[0][low] + tables[1][high], with bit(k t + L - 1 - i, j) as bit i of
+    the number low + 2^(L/2) high.
+
+    The columns are cut into groups of `group`; the last one may be shorter.
+    `bits` is one width, or runs of them, as for the lattice. The k of a window
+    is at most L.
+
+    ```mlir
+    #glvq.trellis<taps = 12, bits = 2, group = 128>
+    #glvq.trellis<taps = 12, bits = [1 : 4, 2 : 24], group = 128, nodes = additive>
+    ```
+
+    The parts, for M rows, K columns, S = ceil(K / group) slots and R runs, are
+    `codes` (i32 [k M + L - k, ceil(K / 32)]; with runs of widths i32 [words],
+    one run after the other), `taps` (f32 [R, L]) or `tables`
+    (f32 [R, 2, 2^(L/2)]), `scales` (f16 [M]), `group_scales` (f16 [S]), and
+    with runs of widths `order` (i32 [S]).
+  }];
+  let parameters = (ins
+    "int64_t":$taps,
+    ArrayRefParameter<"::mlir::glvq::WidthRun", "width for all groups, or runs">:$bits,
+    "int64_t":$group,
+    DefaultValuedParameter<"::mlir::glvq::TrellisNodes", "::mlir::glvq::TrellisNodes::Linear">:$nodes
+  );
+  let assemblyFormat = "`<` struct($taps, custom<Widths>($bits), $group, $nodes) `>`";
+  let builders = [
+    // One width for all groups.
+    AttrBuilder<(ins "int64_t":$taps, "int64_t":$bits, "int64_t":$group,
+                     CArg<"::mlir::glvq::TrellisNodes", "::mlir::glvq::TrellisNodes::Linear">:$nodes), [{
+      return $_get($_ctxt, taps, ::llvm::ArrayRef(WidthRun{bits, 0}), group, nodes);
+    }]>
+  ];
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Alias in printed IR, e.g. `#trellis12_w2_g128`.
+    ::mlir::OpAsmDialectInterface::AliasResult getAlias(::llvm::raw_ostream &os) const;
+
+    /// Whether widths are given by runs; then there is an `order` part, and
+    /// the codes are one row of words.
+    bool isMixed() const { return getBits().front().slots != 0; }
+    bool isAdditive() const { return getNodes() == TrellisNodes::Additive; }
+
+    /// The runs of slots of a weight with so many columns.
+    ::llvm::SmallVector<::mlir::glvq::SlotRun> getRuns(int64_t columns) const;
+    /// Rows of bits of a run; dynamic if `rows` is.
+    int64_t getNumBitRows(const SlotRun &run, int64_t rows) const;
+    /// Words of a row of bits of a run.
+    static int64_t getNumRowWords(const SlotRun &run) { return (run.columns + 31) / 32; }
+  }];
+}
+
+def GLVQ_BinaryAttr : AttrDef<GLVQ_Dialect, "Binary", [
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    OpAsmAttrInterface]> {
+  let mnemonic = "binary";
+  let summary = "Sums of columns of a rectangular generator, with signs";
+  let description = [{
+    Every run of `dim` = d columns of a row is a point of n = `bits` d bits b,
+    which stand for
+
+    w = scales[row] group_scales[slot] B (2 b - 1)
+
+    with a generator B of d x n for each run of slots of one width. So `bits`
+    need not be whole, but n must be: `bits = 3/2` with d = 8 is n = 12.
+    Groups, slots and runs of widths are as for the lattice.
+
+    ```mlir
+    #glvq.binary<dim = 8, bits = 2, group = 128>
+    #glvq.binary<dim = 8, bits = [3/2 : 4, 2 : 24], group = 128>
+    ```
+
+    The parts, for M rows, K columns, S = ceil(K / group) slots and R runs, are
+    `codes` (i32 [M, words]), `generators` (f16 [R, d, n], n the largest),
+    `scales` (f16 [M]), `group_scales` (f16 [S]), and with runs of widths
+    `order` (i32 [S]).
+  }];
+  let parameters = (ins
+    "int64_t":$dim,
+    ArrayRefParameter<"::mlir::glvq::WidthRun", "width for all groups, or runs">:$bits,
+    "int64_t":$group
+  );
+  let assemblyFormat = "`<` struct($dim, custom<Widths>($bits), $group) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Alias in printed IR, e.g. `#binary8_w3_2_g128`.
+    ::mlir::OpAsmDialectInterface::AliasResult getAlias(::llvm::raw_ostream &os) const;
+
+    /// Whether widths are given by runs; then there is an `order` part.
+    bool isMixed() const { return getBits().front().slots != 0; }
+
+    /// The runs of slots of a weight with so many columns.
+    ::llvm::SmallVector<::mlir::glvq::SlotRun> getRuns(int64_t columns) const;
+    /// Bits of a point: n.
+    int64_t getPointBits(const WidthRun &bits) const {
+      return bits.width * getDim() / bits.denominator;
+    }
+    /// The largest n of all runs.
+    int64_t getMaxPointBits() const;
+    /// Number of i32 words a slot takes in each row.
+    int64_t getNumWordsOfSlot(int64_t columns, const WidthRun &bits, int64_t slot) const;
+    /// Number of i32 words of a row.
+    int64_t getNumWords(int64_t columns) const;
+  }];
+}
+
+def GLVQ_PackedIntegerAttr : AttrDef<GLVQ_Dialect, "PackedInteger", [
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    OpAsmAttrInterface]> {
+  let mnemonic = "integer";
+  let summary = "Packed integers as they are";
+  let description = [{
+    A weight is the integer u of its field of `bits` bits, around zero:
+
+    w = u + 1/2 - 2^(bits-1)
+
+    so `bits = 1` is -1/2 or +1/2. What `glvq-fold-generator` leaves of a
+    linear code. The only part is `codes` (i32 [M, ceil(K bits / 32)]): field c
+    of a row occupies its bits c bits, … from the least significant bit of the
+    first word on.
+
+    ```mlir
+    #glvq.integer<bits = 2>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits);
+  let assemblyFormat = "`<` struct($bits) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Alias in printed IR, e.g. `#integer2`.
+    ::mlir::OpAsmDialectInterface::AliasResult getAlias(::llvm::raw_ostream &os) const;
+
+    /// Number of i32 words of a row.
+    int64_t getNumWords(int64_t columns) const { return (columns * getBits() + 31) / 32; }
+  }];
+}
+
 #endif // GLVQ_DIALECT_GLVQ_IR_GLVQATTRS_TD

@@ -12,8 +12,8 @@ def GLVQ_WeightCodeAttrInterface : AttrInterface<"WeightCodeAttrInterface"> {
   let cppNamespace = "::mlir::glvq";
   let description = [{
     How a weight matrix is stored: into which tensors (the *parts*), and what
-    they mean. The first part always holds the codes, one row of words per row
-    of the weight; the others are the *parameters* of the code.
+    they mean. The first part always holds the codes; the others are the
+    *parameters* of the code.
 
     A weight has `rows` x `columns` = out_features x in_features. The number of
     columns is static; rows may be dynamic (a tile of a weight).

@@ -19,7 +19,7 @@ class GLVQ_Op<string mnemonic, list<Trait> traits = []>
 def GLVQ_FloatTensor : RankedTensorOf<[AnyFloat]>;
 def GLVQ_FloatMatrix : TensorRankOf<[AnyFloat], [2]>;
 def GLVQ_FloatMatrixOrBuffer : AnyTypeOf<[GLVQ_FloatMatrix, MemRefRankOf<[AnyFloat], [2]>]>;
-def GLVQ_Codes : AnyTypeOf<[TensorRankOf<[I32], [2]>, MemRefRankOf<[I32], [2]>]>;
+def GLVQ_Codes : AnyTypeOf<[TensorRankOf<[I32], [1, 2]>, MemRefRankOf<[I32], [1, 2]>]>;
 def GLVQ_Part : AnyTypeOf<[AnyRankedTensor, AnyMemRef]>;
 
 def GLVQ_AssembleOp : GLVQ_Op<"assemble", [Pure]> {
