@@ -10,6 +10,10 @@
 #include <bit>
 #include <cassert>
 #include <cmath>
+#include <map>
+#include <mutex>
+#include <numbers>
+#include <random>
 
 using namespace glvq::lattice;
 
@@ -30,64 +34,119 @@ static void scale(const LeechPoint &point, float gain, float *out) {
     out[i] = factor * point[i];
 }
 
+std::vector<unsigned> LeechCode::getFieldBits() const {
+  std::vector<unsigned> bits = {
+      LeechCodebook(firstShell, lastShell).getIndexBits() + getGainBits()};
+  if (residualShell)
+    bits.push_back(LeechCodebook(residualShell, residualShell).getIndexBits());
+  return bits;
+}
+
+static void forBlocks(int64_t numBlocks, const ParallelFor &parallelFor,
+                      const std::function<void(int64_t)> &body) {
+  parallelFor((numBlocks + chunk - 1) / chunk, [&](int64_t c) {
+    for (int64_t b = c * chunk, e = std::min(numBlocks, b + chunk); b < e; ++b)
+      body(b);
+  });
+}
+
 void glvq::lattice::encodeLeech(const LeechCode &code, std::span<const float> x,
-                                std::span<uint64_t> indices,
+                                std::span<uint64_t> fields,
                                 std::span<float> decoded,
                                 const ParallelFor &parallelFor) {
-  assert(x.size() == indices.size() * leechDim && decoded.size() == x.size());
+  int64_t numBlocks = x.size() / leechDim, numFields = code.residualShell ? 2 : 1;
+  assert(x.size() % leechDim == 0 && decoded.size() == x.size() &&
+         static_cast<int64_t>(fields.size()) == numBlocks * numFields);
   LeechCodebook codebook(code.firstShell, code.lastShell);
   LeechSearch search(codebook);
   unsigned indexBits = codebook.getIndexBits();
-  int64_t numBlocks = indices.size();
-  auto encode = [&](int64_t block) {
+  std::optional<LeechCodebook> residual;
+  std::optional<LeechSearch> residualSearch;
+  if (code.residualShell) {
+    residual.emplace(code.residualShell, code.residualShell);
+    residualSearch.emplace(*residual);
+  }
+  forBlocks(numBlocks, parallelFor, [&](int64_t block) {
     auto in = x.subspan(block * leechDim).first<leechDim>();
     float *out = &decoded[block * leechDim];
+    uint64_t *field = &fields[block * numFields];
     if (code.gains.empty()) {
       LeechPoint point = search.findNearest(in, code.candidates);
-      indices[block] = *codebook.getIndex(point);
+      field[0] = *codebook.getIndex(point);
       std::copy(point.begin(), point.end(), out);
+    } else {
+      LeechPoint point = search.findDirection(in, code.candidates);
+      float inner = 0, norm2 = 0;
+      for (unsigned i = 0; i < leechDim; ++i) {
+        inner += in[i] * point[i];
+        norm2 += static_cast<float>(point[i] * point[i]);
+      }
+      float along = inner / std::sqrt(norm2);
+      uint64_t gain = 0;
+      for (uint64_t g = 1; g < code.gains.size(); ++g)
+        if (std::abs(code.gains[g] - along) <
+            std::abs(code.gains[gain] - along))
+          gain = g;
+      field[0] = *codebook.getIndex(point) | gain << indexBits;
+      scale(point, code.gains[gain], out);
+    }
+    if (!residual)
       return;
-    }
-    LeechPoint point = search.findDirection(in, code.candidates);
-    float inner = 0, norm2 = 0;
-    for (unsigned i = 0; i < leechDim; ++i) {
-      inner += in[i] * point[i];
-      norm2 += static_cast<float>(point[i] * point[i]);
-    }
-    float along = inner / std::sqrt(norm2);
-    uint64_t gain = 0;
-    for (uint64_t g = 1; g < code.gains.size(); ++g)
-      if (std::abs(code.gains[g] - along) < std::abs(code.gains[gain] - along))
-        gain = g;
-    indices[block] = *codebook.getIndex(point) | gain << indexBits;
-    scale(point, code.gains[gain], out);
-  };
-  parallelFor((numBlocks + chunk - 1) / chunk, [&](int64_t c) {
-    for (int64_t b = c * chunk, e = std::min(numBlocks, b + chunk); b < e; ++b)
-      encode(b);
+    std::array<float, leechDim> rest;
+    for (unsigned i = 0; i < leechDim; ++i)
+      rest[i] = (in[i] - out[i]) / code.residualScale;
+    LeechPoint point = residualSearch->findNearest(rest, code.candidates);
+    field[1] = *residual->getIndex(point);
+    for (unsigned i = 0; i < leechDim; ++i)
+      out[i] += code.residualScale * point[i];
   });
 }
 
 void glvq::lattice::decodeLeech(const LeechCode &code,
-                                std::span<const uint64_t> indices,
+                                std::span<const uint64_t> fields,
                                 std::span<float> decoded,
                                 const ParallelFor &parallelFor) {
-  assert(decoded.size() == indices.size() * leechDim);
+  int64_t numBlocks = decoded.size() / leechDim,
+          numFields = code.residualShell ? 2 : 1;
+  assert(static_cast<int64_t>(fields.size()) == numBlocks * numFields);
   LeechCodebook codebook(code.firstShell, code.lastShell);
   unsigned indexBits = codebook.getIndexBits();
-  int64_t numBlocks = indices.size();
-  parallelFor((numBlocks + chunk - 1) / chunk, [&](int64_t c) {
-    for (int64_t b = c * chunk, e = std::min(numBlocks, b + chunk); b < e;
-         ++b) {
-      float *out = &decoded[b * leechDim];
-      uint64_t mask = (uint64_t(1) << indexBits) - 1;
-      LeechPoint point = codebook.getPoint(indices[b] & mask);
-      if (code.gains.empty())
-        std::copy(point.begin(), point.end(), out);
-      else
-        scale(point, code.gains[indices[b] >> indexBits], out);
-    }
+  std::optional<LeechCodebook> residual;
+  if (code.residualShell)
+    residual.emplace(code.residualShell, code.residualShell);
+  forBlocks(numBlocks, parallelFor, [&](int64_t block) {
+    float *out = &decoded[block * leechDim];
+    const uint64_t *field = &fields[block * numFields];
+    uint64_t mask = (uint64_t(1) << indexBits) - 1;
+    LeechPoint point = codebook.getPoint(field[0] & mask);
+    if (code.gains.empty())
+      std::copy(point.begin(), point.end(), out);
+    else
+      scale(point, code.gains[field[0] >> indexBits], out);
+    if (!residual)
+      return;
+    point = residual->getPoint(field[1]);
+    for (unsigned i = 0; i < leechDim; ++i)
+      out[i] += code.residualScale * point[i];
   });
+}
+
+std::optional<int64_t>
+glvq::lattice::findBadLeechBlock(const LeechCode &code,
+                                 std::span<const uint64_t> fields) {
+  LeechCodebook codebook(code.firstShell, code.lastShell);
+  uint64_t mask = (uint64_t(1) << codebook.getIndexBits()) - 1,
+           size = codebook.getSize();
+  size_t numFields = code.residualShell ? 2 : 1;
+  uint64_t residualSize =
+      code.residualShell
+          ? LeechCodebook(code.residualShell, code.residualShell).getSize()
+          : 0;
+  for (size_t i = 0; i < fields.size(); i += numFields)
+    if ((fields[i] & mask) >= size ||
+        (numFields > 1 && fields[i + 1] >= residualSize))
+      return static_cast<int64_t>(i / numFields);
+  return std::nullopt;
 }
 
 std::vector<float> glvq::lattice::makeLeechGains(unsigned bits, double cosine) {
@@ -126,4 +185,134 @@ std::vector<float> glvq::lattice::makeLeechGains(unsigned bits, double cosine) {
   for (size_t i = 0; i < count; ++i)
     gains[i] = static_cast<float>(levels[i] * cosine);
   return gains;
+}
+
+/// Pseudo-random N(0, 1), the same everywhere (Box and Muller's transform).
+static std::vector<float> makeGaussian(size_t count) {
+  std::mt19937_64 random(24);
+  auto uniform = [&] { return ((random() >> 11) + 0.5) * 0x1p-53; };
+  std::vector<float> x(count);
+  for (size_t i = 0; i < count; i += 2) {
+    double radius = std::sqrt(-2 * std::log(uniform()));
+    double angle = 2 * std::numbers::pi * uniform();
+    x[i] = static_cast<float>(radius * std::cos(angle));
+    x[i + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+  return x;
+}
+
+static GaussianLeechCode findGaussianLeechCode(unsigned firstShell,
+                                               unsigned lastShell,
+                                               unsigned gainBits,
+                                               unsigned residualShell) {
+  constexpr size_t numBlocks = 512;
+  std::vector<float> x = makeGaussian(numBlocks * leechDim);
+  auto block = [&](size_t b) {
+    return std::span<const float>(x).subspan(b * leechDim).first<leechDim>();
+  };
+  GaussianLeechCode result;
+  result.code.firstShell = firstShell;
+  result.code.lastShell = lastShell;
+
+  auto encode = [&](float unit, std::vector<float> &decoded) {
+    std::vector<float> scaled(x);
+    for (float &v : scaled)
+      v /= unit;
+    std::vector<uint64_t> fields(numBlocks * result.code.getFieldBits().size());
+    decoded.resize(x.size());
+    encodeLeech(result.code, scaled, fields, decoded,
+                [](int64_t count, const std::function<void(int64_t)> &body) {
+                  for (int64_t i = 0; i < count; ++i)
+                    body(i);
+                });
+  };
+  auto measure = [&](float unit) {
+    std::vector<float> decoded;
+    encode(unit, decoded);
+    double error = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      double e = x[i] - unit * decoded[i];
+      error += e * e;
+    }
+    return error;
+  };
+
+  LeechCodebook codebook(firstShell, lastShell);
+  if (gainBits || firstShell == lastShell) {
+    // Only directions count.
+    LeechSearch search(codebook);
+    double cosine = 0, inner = 0;
+    for (size_t b = 0; b < numBlocks; ++b) {
+      LeechPoint point = search.findDirection(block(b));
+      double xv = 0, xx = 0, vv = 0;
+      for (unsigned i = 0; i < leechDim; ++i) {
+        xv += block(b)[i] * point[i];
+        xx += block(b)[i] * block(b)[i];
+        vv += point[i] * point[i];
+      }
+      cosine += xv / std::sqrt(xx * vv);
+      inner += xv / vv;
+    }
+    if (gainBits)
+      result.code.gains = makeLeechGains(gainBits, cosine / numBlocks);
+    else
+      result.unit = static_cast<float>(inner / numBlocks);
+  } else {
+    // The radius of the ball is about the norm of a block. Golden section.
+    double middle = 1.03 * std::sqrt(24.0 / (16.0 * lastShell));
+    double low = 0.6 * middle, high = 1.3 * middle;
+    constexpr double ratio = 0.6180339887498949;
+    double a = high - ratio * (high - low), b = low + ratio * (high - low);
+    double ea = measure(static_cast<float>(a)),
+           eb = measure(static_cast<float>(b));
+    for (int step = 0; step < 10; ++step) {
+      if (ea < eb) {
+        high = b;
+        b = a;
+        eb = ea;
+        a = high - ratio * (high - low);
+        ea = measure(static_cast<float>(a));
+      } else {
+        low = a;
+        a = b;
+        ea = eb;
+        b = low + ratio * (high - low);
+        eb = measure(static_cast<float>(b));
+      }
+    }
+    result.unit = static_cast<float>((low + high) / 2);
+  }
+  if (residualShell) {
+    std::vector<float> decoded;
+    encode(result.unit, decoded);
+    LeechSearch search{LeechCodebook(residualShell, residualShell)};
+    double inner = 0;
+    for (size_t b = 0; b < numBlocks; ++b) {
+      std::array<float, leechDim> rest;
+      for (unsigned i = 0; i < leechDim; ++i)
+        rest[i] = block(b)[i] / result.unit - decoded[b * leechDim + i];
+      LeechPoint point = search.findDirection(rest);
+      for (unsigned i = 0; i < leechDim; ++i)
+        inner += rest[i] * point[i];
+    }
+    result.code.residualShell = residualShell;
+    result.code.residualScale =
+        static_cast<float>(inner / numBlocks / (16.0 * residualShell));
+  }
+  return result;
+}
+
+GaussianLeechCode
+glvq::lattice::makeGaussianLeechCode(unsigned firstShell, unsigned lastShell,
+                                     unsigned gainBits,
+                                     unsigned residualShell) {
+  static std::mutex mutex;
+  static std::map<std::array<unsigned, 4>, GaussianLeechCode> known;
+  std::lock_guard lock(mutex);
+  auto [entry, isNew] = known.try_emplace(
+      {firstShell, lastShell, gainBits, residualShell});
+  if (isNew)
+    entry->second = findGaussianLeechCode(firstShell, lastShell, gainBits,
+                                          residualShell);
+  return entry->second;
 }

@@ -237,9 +237,13 @@ static double getError(const LeechCode &code, float unit, size_t numBlocks) {
                      again(x.size());
   for (float &v : x)
     v /= unit;
-  std::vector<uint64_t> indices(numBlocks);
-  encodeLeech(code, x, indices, decoded, forEach);
-  decodeLeech(code, indices, again, forEach);
+  std::vector<unsigned> bits = code.getFieldBits();
+  std::vector<uint64_t> fields(numBlocks * bits.size());
+  encodeLeech(code, x, fields, decoded, forEach);
+  for (size_t i = 0; i < fields.size(); ++i)
+    EXPECT_EQ(fields[i] >> bits[i % bits.size()], 0u);
+  EXPECT_FALSE(findBadLeechBlock(code, fields));
+  decodeLeech(code, fields, again, forEach);
   EXPECT_EQ(decoded, again);
   double sum = 0;
   for (size_t i = 0; i < x.size(); ++i)
@@ -247,16 +251,51 @@ static double getError(const LeechCode &code, float unit, size_t numBlocks) {
   return sum / x.size() * unit * unit;
 }
 
-// N(0, 1) at 2.000 bits: 0.0775 for the ball and 0.078 for shape and gain.
+static double getGaussianError(unsigned first, unsigned last, unsigned gainBits,
+                               unsigned residualShell, unsigned pointBits) {
+  GaussianLeechCode g =
+      makeGaussianLeechCode(first, last, gainBits, residualShell);
+  unsigned sum = 0;
+  for (unsigned bits : g.code.getFieldBits())
+    sum += bits;
+  EXPECT_EQ(sum, pointBits);
+  return getError(g.code, g.unit, 6000);
+}
+
+// N(0, 1) at 2.000 bits a weight, with the published values: ball and shape-gain.
 TEST(Leech, GaussianErrorOfTwoBits) {
-  LeechCode ball;
-  EXPECT_NEAR(getError(ball, 0.35f, 10000), 0.0775, 0.0015);
-  LeechCode shapeGain;
-  shapeGain.firstShell = 2;
-  shapeGain.lastShell = 12;
-  shapeGain.gains = makeLeechGains(1, 0.9648);
-  EXPECT_EQ(shapeGain.getGainBits(), 1u);
-  EXPECT_NEAR(getError(shapeGain, 1, 10000), 0.078, 0.0015);
+  EXPECT_NEAR(getGaussianError(0, 13, 0, 0, 48), 0.0775, 0.02 * 0.0775);
+  EXPECT_NEAR(getGaussianError(2, 12, 1, 0, 48), 0.078, 0.02 * 0.078);
+}
+
+// Other rates; the bound is the rate-distortion function 2^-2R.
+TEST(Leech, GaussianErrorOfOtherRates) {
+  double one = getGaussianError(3, 3, 0, 0, 24);
+  EXPECT_GT(one, 0.25);
+  EXPECT_LT(one, 0.30);
+  double ball = getGaussianError(0, 6, 0, 0, 36);
+  EXPECT_GT(ball, 0.125);
+  EXPECT_LT(ball, 0.158);
+  double three = getGaussianError(0, 13, 0, 3, 72);
+  EXPECT_GT(three, 0.0156);
+  EXPECT_LT(three, 0.0222); // the linear trellis of 3 bits
+  double gain = getGaussianError(2, 12, 1, 3, 72);
+  EXPECT_LT(gain, 0.0222);
+}
+
+TEST(Leech, BadNumbersAreFound) {
+  LeechCode code;
+  code.firstShell = 2;
+  code.lastShell = 12;
+  code.gains = {1, 2};
+  uint64_t size = LeechCodebook(2, 12).getSize();
+  std::vector<uint64_t> fields = {0, size - 1, (uint64_t(1) << 47) + size - 1};
+  EXPECT_FALSE(findBadLeechBlock(code, fields));
+  fields[2] += 1;
+  EXPECT_EQ(findBadLeechBlock(code, fields), 2);
+  code.residualShell = 2;
+  fields = {0, 196559, 5, 196560};
+  EXPECT_EQ(findBadLeechBlock(code, fields), 1);
 }
 
 TEST(Leech, Gains) {

@@ -154,34 +154,57 @@ private:
   std::shared_ptr<const Tables> tables;
 };
 
-/// How blocks of 24 numbers are coded.
+/// How blocks of 24 numbers are coded: `#glvq.leech` of the dialect.
 struct LeechCode {
   unsigned firstShell = 0, lastShell = maxLeechShell;
   /// Empty: a block is a point. 2^g gains, ascending: a block is the direction
   /// of a point (norm 1; not the origin, so that firstShell >= 2) times one of
   /// them.
   std::vector<float> gains;
+  /// Not 0: the error of the first stage is coded as well, as a point of this
+  /// shell times `residualScale`.
+  unsigned residualShell = 0;
+  float residualScale = 0;
+
   unsigned candidates = LeechSearch::defaultCandidates;
 
   /// Bits that number a gain.
   unsigned getGainBits() const;
+  /// The widths of the fields of a block: the number of the point with that of
+  /// the gain above it, and the number of the point of the residual.
+  std::vector<unsigned> getFieldBits() const;
 };
 
-/// Encodes x, whole blocks of 24 floats, one number a block: the number of the
-/// point plus, at the bits above those of the points, that of the gain. What
-/// the numbers stand for, in the units of x, goes to `decoded` (as long as x).
+/// Encodes x, whole blocks of 24 floats, to the fields of each block. What
+/// they stand for, in the units of x, goes to `decoded` (as long as x).
 void encodeLeech(const LeechCode &code, std::span<const float> x,
-                 std::span<uint64_t> indices, std::span<float> decoded,
+                 std::span<uint64_t> fields, std::span<float> decoded,
                  const ParallelFor &parallelFor);
 
 /// Decodes what encodeLeech() gives.
-void decodeLeech(const LeechCode &code, std::span<const uint64_t> indices,
+void decodeLeech(const LeechCode &code, std::span<const uint64_t> fields,
                  std::span<float> decoded, const ParallelFor &parallelFor);
+
+/// The first block with the number of a point that the code does not have, or
+/// nothing. decodeLeech() must not see one.
+std::optional<int64_t> findBadLeechBlock(const LeechCode &code,
+                                         std::span<const uint64_t> fields);
 
 /// The 2^bits gains for blocks of N(0, 1) and directions with the mean cosine
 /// <x, v> / (|x| |v|): Lloyd's algorithm on the chi distribution with 24
 /// degrees of freedom, scaled by the cosine.
 std::vector<float> makeLeechGains(unsigned bits, double cosine);
+
+/// A code with the gains and the scale of the residual that suit N(0, 1), and
+/// the unit: x / unit is what encodeLeech() should be given. Both are found on
+/// 512 pseudo-random blocks, always the same; a second or so, the first time.
+struct GaussianLeechCode {
+  LeechCode code;
+  float unit = 1;
+};
+GaussianLeechCode makeGaussianLeechCode(unsigned firstShell, unsigned lastShell,
+                                        unsigned gainBits,
+                                        unsigned residualShell);
 
 } // namespace glvq::lattice
 
