@@ -150,3 +150,20 @@ void glvq::lattice::encodeE8P(std::span<const float> x,
     }
   });
 }
+
+void glvq::lattice::decodeE8PRow(const PointLayout &layout,
+                                 std::span<const int32_t> words, float scale,
+                                 std::span<const float> groupScales,
+                                 std::span<float> out) {
+  std::vector<uint64_t> codes(layout.getNumPoints());
+  layout.unpack(words, codes);
+  for (int64_t p = 0, e = layout.getNumPoints(); p < e; ++p) {
+    auto point = getE8PPoint(static_cast<uint16_t>(codes[p]));
+    float factor = scale * groupScales[p / layout.getPointsPerSlot()];
+    int64_t begin = p * e8Dim;
+    for (int64_t c = begin,
+                 end = std::min<int64_t>(begin + e8Dim, layout.getColumns());
+         c < end; ++c)
+      out[c] = factor * point[c - begin];
+  }
+}

@@ -149,6 +149,24 @@ glvq::lattice::findBadLeechBlock(const LeechCode &code,
   return std::nullopt;
 }
 
+void glvq::lattice::decodeLeechRow(const PointLayout &layout,
+                                   const LeechCode &code,
+                                   std::span<const int32_t> words, float scale,
+                                   std::span<const float> groupScales,
+                                   std::span<float> out) {
+  int64_t numPoints = layout.getNumPoints();
+  std::vector<uint64_t> fields(numPoints * layout.getNumFields());
+  std::vector<float> decoded(numPoints * leechDim);
+  layout.unpack(words, fields);
+  decodeLeech(code, fields, decoded,
+              [](int64_t count, const std::function<void(int64_t)> &body) {
+                for (int64_t i = 0; i < count; ++i)
+                  body(i);
+              });
+  for (int64_t c = 0, e = layout.getColumns(); c < e; ++c)
+    out[c] = scale * groupScales[c / layout.getGroup()] * decoded[c];
+}
+
 std::vector<float> glvq::lattice::makeLeechGains(unsigned bits, double cosine) {
   // The density of the norm, r^23 exp(-r^2 / 2), on a fine grid around its
   // mode sqrt(23); beyond, nothing is left in double precision.

@@ -9,9 +9,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Lattice/E8.h"
 #include "glvq/Lattice/Hadamard.h"
 #include "glvq/Lattice/Lattice.h"
+#include "glvq/Lattice/Leech.h"
 #include "glvq/Learning/LatticeQuantizer.h"
+#include "glvq/Learning/PointQuantizer.h"
 #include "glvq/Learning/TrellisQuantizer.h"
 
 #include <ATen/ATen.h>
@@ -319,9 +322,275 @@ std::tuple<int64_t, int64_t> latticeStorage(int64_t rows, int64_t columns,
   return {layout.getNumWords(), layout.getStorageBits(rows, hasCompander)};
 }
 
+//===----------------------------------------------------------------------===//
+// Codes with fixed points
+//===----------------------------------------------------------------------===//
+
+/// The parameters of `#glvq.leech<shells, first, gain, residual>`, in this
+/// order.
+using LeechShape = std::array<unsigned, 4>;
+
+LeechShape checkLeechShape(at::IntArrayRef shape) {
+  TORCH_CHECK(shape.size() == 4,
+              "a Leech code is given by shells, first, gain and residual");
+  int64_t shells = shape[0], first = shape[1], gain = shape[2],
+          residual = shape[3];
+  TORCH_CHECK(shells >= 2 && shells <= lattice::maxLeechShell &&
+                  first >= 0 && first != 1 && first <= shells,
+              "a Leech code has shells 2 to ", lattice::maxLeechShell,
+              ", from 0 or 2 on, not ", first, " to ", shells);
+  TORCH_CHECK(gain >= 0 && gain <= 8, "gains have 0 to 8 bits, not ", gain);
+  TORCH_CHECK(residual == 0 ||
+                  (residual >= 2 && residual <= lattice::maxLeechShell),
+              "the residual is coded on shell 2 to ", lattice::maxLeechShell,
+              ", not ", residual);
+  // The origin has no direction.
+  if (gain && first == 0)
+    first = 2;
+  return {static_cast<unsigned>(shells), static_cast<unsigned>(first),
+          static_cast<unsigned>(gain), static_cast<unsigned>(residual)};
+}
+
+lattice::LeechCode makeLeechCode(at::IntArrayRef shape,
+                                 const std::optional<at::Tensor> &gains,
+                                 const std::optional<at::Tensor> &scale) {
+  auto [shells, first, gain, residual] = checkLeechShape(shape);
+  lattice::LeechCode code;
+  code.firstShell = first;
+  code.lastShell = shells;
+  code.residualShell = residual;
+  if (gain) {
+    TORCH_CHECK(gains && gains->numel() == int64_t(1) << gain,
+                "gains must be [", 1 << gain, "]");
+    at::Tensor g = toFloat(*gains);
+    code.gains.assign(g.const_data_ptr<float>(),
+                      g.const_data_ptr<float>() + g.numel());
+  }
+  if (residual) {
+    TORCH_CHECK(scale && scale->numel() == 1, "residual_scale must be [1]");
+    code.residualScale = scale->item().toFloat();
+  }
+  return code;
+}
+
+lattice::PointLayout makePointLayout(const at::Tensor &words, int64_t columns,
+                                     int64_t dim, int64_t group,
+                                     std::vector<unsigned> fieldBits) {
+  std::string error;
+  auto layout = lattice::PointLayout::create(columns, dim, group,
+                                             std::move(fieldBits), &error);
+  TORCH_CHECK(layout, "code: ", error);
+  TORCH_CHECK(words.dim() == 2 && words.size(1) == layout->getNumWords(),
+              "codes must have ", layout->getNumWords(), " words a row, not ",
+              words.sizes());
+  return *layout;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, double>
+quantizePoints(const learning::PointCode &code, const Rotated &input,
+               int64_t group, int64_t refinements, int64_t finalRounds,
+               double damping) {
+  learning::PointQuantizerOptions options;
+  options.group = group;
+  TORCH_CHECK(finalRounds >= 0 && refinements >= 0, "negative rounds");
+  options.refinements = static_cast<unsigned>(refinements);
+  options.finalRounds = static_cast<unsigned>(finalRounds);
+  options.damping = damping;
+  learning::PointQuantizerResult result;
+  try {
+    result = learning::quantizePoints(code, input.getWeight(), input.rows,
+                                      input.columns, input.getHessian(),
+                                      options, parallelFor);
+  } catch (const std::invalid_argument &error) {
+    TORCH_CHECK(false, "quantize: ", error.what());
+  }
+  return {makeTensor(result.codes, at::kInt).view({input.rows, -1}),
+          makeTensor(result.scales, at::kHalf),
+          makeTensor(result.groupScales, at::kHalf), result.proxyError};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, double>
+quantizeLeech(const at::Tensor &weight,
+              const std::optional<at::Tensor> &hessian,
+              const std::optional<at::Tensor> &signsIn,
+              const std::optional<at::Tensor> &signsOut, at::IntArrayRef shape,
+              int64_t group, int64_t candidates, int64_t refinements,
+              int64_t finalRounds, double damping) {
+  auto [shells, first, gain, residual] = checkLeechShape(shape);
+  TORCH_CHECK(candidates >= 0, "candidates must not be negative");
+  lattice::GaussianLeechCode code =
+      lattice::makeGaussianLeechCode(first, shells, gain, residual);
+  code.code.candidates = static_cast<unsigned>(candidates);
+  auto [codes, scales, groupScales, proxyError] = quantizePoints(
+      learning::makeLeechPointCode(code),
+      Rotated(weight, hessian, signsIn, signsOut), group, refinements,
+      finalRounds, damping);
+  std::vector<float> residualScale;
+  if (residual)
+    residualScale.push_back(code.code.residualScale);
+  return {codes,
+          scales,
+          groupScales,
+          makeTensor(code.code.gains, at::kFloat),
+          makeTensor(residualScale, at::kFloat),
+          proxyError};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, double>
+quantizeE8P(const at::Tensor &weight, const std::optional<at::Tensor> &hessian,
+            const std::optional<at::Tensor> &signsIn,
+            const std::optional<at::Tensor> &signsOut, int64_t group,
+            int64_t refinements, int64_t finalRounds, double damping) {
+  return quantizePoints(learning::makeE8PPointCode(),
+                        Rotated(weight, hessian, signsIn, signsOut), group,
+                        refinements, finalRounds, damping);
+}
+
+/// Raises for numbers of points that the code does not have, and for padding
+/// bits that are set.
+void checkLeech(const at::Tensor &codes, int64_t columns,
+                at::IntArrayRef shape, int64_t group) {
+  auto [shells, first, gain, residual] = checkLeechShape(shape);
+  lattice::LeechCode code;
+  code.firstShell = first;
+  code.lastShell = shells;
+  code.gains.resize(gain ? size_t(1) << gain : 0);
+  code.residualShell = residual;
+  at::Tensor words = toInt(codes, "codes");
+  lattice::PointLayout layout = makePointLayout(
+      words, columns, lattice::leechDim, group, code.getFieldBits());
+  std::vector<std::pair<int64_t, bool>> bad(words.size(0), {-1, true});
+  at::parallel_for(0, words.size(0), 16, [&](int64_t begin, int64_t end) {
+    std::vector<uint64_t> fields(layout.getNumPoints() *
+                                 layout.getNumFields());
+    for (int64_t r = begin; r < end; ++r) {
+      bool clean = layout.unpack(
+          view<int32_t>(words).subspan(r * layout.getNumWords(),
+                                       layout.getNumWords()),
+          fields);
+      bad[r] = {lattice::findBadLeechBlock(code, fields).value_or(-1), clean};
+    }
+  });
+  for (int64_t r = 0; r < words.size(0); ++r) {
+    TORCH_CHECK(bad[r].first < 0, "row ", r, ", point ", bad[r].first,
+                ": the number of a point is beyond the last of shell ", shells);
+    TORCH_CHECK(bad[r].second, "row ", r, ": a padding bit is set");
+  }
+}
+
+/// Checks the scales of a code with fixed points and decodes row by row.
+at::Tensor dequantizePoints(
+    const lattice::PointLayout &layout, const at::Tensor &scales,
+    const at::Tensor &groupScales, int64_t rows,
+    const std::optional<at::Tensor> &signsIn,
+    const std::optional<at::Tensor> &signsOut,
+    const std::function<void(int64_t row, float scale,
+                             std::span<const float> groupScales,
+                             std::span<float> out)> &decodeRow) {
+  at::Tensor s = toFloat(scales), g = toFloat(groupScales);
+  TORCH_CHECK(s.sizes() == at::IntArrayRef({rows}), "scales must be [", rows,
+              "], not ", scales.sizes());
+  TORCH_CHECK(g.sizes() == at::IntArrayRef({layout.getNumSlots()}),
+              "group_scales must be [", layout.getNumSlots(), "], not ",
+              groupScales.sizes());
+  int64_t columns = layout.getColumns();
+  at::Tensor out = at::empty({rows, columns}, at::kFloat);
+  float *data = out.data_ptr<float>();
+  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      decodeRow(r, view<float>(s)[r], view<float>(g),
+                std::span<float>(data + r * columns, columns));
+  });
+  if (signsIn)
+    rotateRows(out, *signsIn, /*inverse=*/true);
+  if (signsOut) {
+    out = out.t().contiguous();
+    rotateRows(out, *signsOut, /*inverse=*/true);
+    out = out.t().contiguous();
+  }
+  return out;
+}
+
+at::Tensor dequantizeLeech(const at::Tensor &codes, const at::Tensor &scales,
+                           const at::Tensor &groupScales,
+                           const std::optional<at::Tensor> &gains,
+                           const std::optional<at::Tensor> &residualScale,
+                           int64_t columns, at::IntArrayRef shape,
+                           int64_t group,
+                           const std::optional<at::Tensor> &signsIn,
+                           const std::optional<at::Tensor> &signsOut) {
+  checkLeech(codes, columns, shape, group);
+  lattice::LeechCode code = makeLeechCode(shape, gains, residualScale);
+  at::Tensor words = toInt(codes, "codes");
+  lattice::PointLayout layout = makePointLayout(
+      words, columns, lattice::leechDim, group, code.getFieldBits());
+  return dequantizePoints(
+      layout, scales, groupScales, words.size(0), signsIn, signsOut,
+      [&](int64_t r, float scale, std::span<const float> g,
+          std::span<float> out) {
+        lattice::decodeLeechRow(
+            layout, code,
+            view<int32_t>(words).subspan(r * layout.getNumWords(),
+                                         layout.getNumWords()),
+            scale, g, out);
+      });
+}
+
+at::Tensor dequantizeE8P(const at::Tensor &codes, const at::Tensor &scales,
+                         const at::Tensor &groupScales, int64_t columns,
+                         int64_t group,
+                         const std::optional<at::Tensor> &signsIn,
+                         const std::optional<at::Tensor> &signsOut) {
+  at::Tensor words = toInt(codes, "codes");
+  lattice::PointLayout layout =
+      makePointLayout(words, columns, lattice::e8Dim, group, {16});
+  return dequantizePoints(
+      layout, scales, groupScales, words.size(0), signsIn, signsOut,
+      [&](int64_t r, float scale, std::span<const float> g,
+          std::span<float> out) {
+        lattice::decodeE8PRow(
+            layout,
+            view<int32_t>(words).subspan(r * layout.getNumWords(),
+                                         layout.getNumWords()),
+            scale, g, out);
+      });
+}
+
+/// The widths of the fields of a point.
+std::vector<int64_t> leechFields(at::IntArrayRef shape) {
+  auto [shells, first, gain, residual] = checkLeechShape(shape);
+  lattice::LeechCode code;
+  code.firstShell = first;
+  code.lastShell = shells;
+  code.gains.resize(gain ? size_t(1) << gain : 0);
+  code.residualShell = residual;
+  std::vector<unsigned> bits = code.getFieldBits();
+  return {bits.begin(), bits.end()};
+}
+
 } // namespace
 
 TORCH_LIBRARY(glvq, library) {
+  library.def("quantize_leech(Tensor weight, Tensor? hessian, Tensor? "
+              "signs_in, Tensor? signs_out, int[] shape, int group, int "
+              "candidates=32, int refinements=6, int final_rounds=2, float "
+              "damping=0.03) -> "
+              "(Tensor codes, Tensor scales, Tensor group_scales, Tensor "
+              "gains, Tensor residual_scale, float proxy_error)");
+  library.def("quantize_e8p(Tensor weight, Tensor? hessian, Tensor? signs_in, "
+              "Tensor? signs_out, int group, int refinements=6, int "
+              "final_rounds=2, float damping=0.03) -> (Tensor codes, Tensor scales, Tensor "
+              "group_scales, float proxy_error)");
+  library.def("check_leech(Tensor codes, int columns, int[] shape, int group) "
+              "-> ()");
+  library.def("dequantize_leech(Tensor codes, Tensor scales, Tensor "
+              "group_scales, Tensor? gains, Tensor? residual_scale, int "
+              "columns, int[] shape, int group, Tensor? signs_in, Tensor? "
+              "signs_out) -> Tensor");
+  library.def("dequantize_e8p(Tensor codes, Tensor scales, Tensor "
+              "group_scales, int columns, int group, Tensor? signs_in, Tensor? "
+              "signs_out) -> Tensor");
+  library.def("leech_fields(int[] shape) -> int[]", &leechFields);
   library.def("quantize_lattice(Tensor weight, Tensor? hessian, Tensor? "
               "signs_in, Tensor? signs_out, int[] bits, int dim, int group, "
               "int iterations=5, int final_rounds=2, float damping=0.03) -> "
@@ -346,6 +615,11 @@ TORCH_LIBRARY(glvq, library) {
 }
 
 TORCH_LIBRARY_IMPL(glvq, CPU, library) {
+  library.impl("quantize_leech", &quantizeLeech);
+  library.impl("quantize_e8p", &quantizeE8P);
+  library.impl("check_leech", &checkLeech);
+  library.impl("dequantize_leech", &dequantizeLeech);
+  library.impl("dequantize_e8p", &dequantizeE8P);
   library.impl("quantize_lattice", &quantizeLattice);
   library.impl("quantize_trellis", &quantizeTrellis);
   library.impl("dequantize_lattice", &dequantizeLattice);

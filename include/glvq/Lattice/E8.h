@@ -19,6 +19,7 @@
 #define GLVQ_LATTICE_E8_H
 
 #include "glvq/Lattice/ParallelFor.h"
+#include "glvq/Lattice/PointLayout.h"
 
 #include <array>
 #include <cstdint>
@@ -42,6 +43,12 @@ uint16_t findNearestE8P(std::span<const float, e8Dim> x);
 /// Encodes whole blocks of 8 floats; the points go to `decoded`.
 void encodeE8P(std::span<const float> x, std::span<uint16_t> codes,
                std::span<float> decoded, const ParallelFor &parallelFor);
+
+/// One row of a weight in storage: `words` are its packed codes, `groupScales`
+/// one for each slot; `out` has layout.getColumns() elements.
+void decodeE8PRow(const PointLayout &layout, std::span<const int32_t> words,
+                  float scale, std::span<const float> groupScales,
+                  std::span<float> out);
 
 } // namespace glvq::lattice
 

@@ -25,6 +25,7 @@
 #define GLVQ_LATTICE_LEECH_H
 
 #include "glvq/Lattice/ParallelFor.h"
+#include "glvq/Lattice/PointLayout.h"
 
 #include <array>
 #include <cstdint>
@@ -189,6 +190,13 @@ void decodeLeech(const LeechCode &code, std::span<const uint64_t> fields,
 /// nothing. decodeLeech() must not see one.
 std::optional<int64_t> findBadLeechBlock(const LeechCode &code,
                                          std::span<const uint64_t> fields);
+
+/// One row of a weight in storage: `words` are its packed codes, `groupScales`
+/// one for each slot; `out` has layout.getColumns() elements. The numbers must
+/// be good (see findBadLeechBlock).
+void decodeLeechRow(const PointLayout &layout, const LeechCode &code,
+                    std::span<const int32_t> words, float scale,
+                    std::span<const float> groupScales, std::span<float> out);
 
 /// The 2^bits gains for blocks of N(0, 1) and directions with the mean cosine
 /// <x, v> / (|x| |v|): Lloyd's algorithm on the chi distribution with 24
