@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GLVQError
+from .weightfiles import GGUFFile, SafetensorsFile, WeightFile
 
 # What travels with the weights besides config.json. Files of the tokenizer are
 # written by the tokenizer itself when the source is a GGUF file.
@@ -42,7 +43,8 @@ class LoadedModel:
     none), its Transformers configuration and where it comes from.
 
     `quantization` is the `quantization_config` of a quantized checkpoint; the
-    model is without weights then: its parameters are on the meta device.
+    model is without weights then: its parameters are on the meta device. So it
+    is after open(); `file` has the weights.
     """
 
     model: Any
@@ -50,6 +52,43 @@ class LoadedModel:
     config: Any
     source: Path
     quantization: dict | None = None
+    file: ModelFile | None = None
+
+
+class ModelFile:
+    """The weights of a model by the names of its state dictionary, tied names
+    included. Raises GLVQError for files that lack some or have other shapes."""
+
+    def __init__(self, model, file: WeightFile, origin: Path):
+        self.file = file
+        self.names = resolve(model, file.shapes, origin)
+
+    def read(self, name: str):
+        return self.file.read(self.names[name])
+
+    def fill(self, module, prefix: str = "") -> None:
+        """Gives a module of the model, found at ``prefix``, its weights."""
+        import torch
+
+        dot = f"{prefix}." if prefix else ""
+        read: dict[str, Any] = {}
+        state = {}
+        for name in module.state_dict():
+            stored = self.names[dot + name]
+            if stored not in read:
+                read[stored] = self.file.read(stored)
+            state[name] = read[stored]
+        module.load_state_dict(state, strict=True, assign=True)
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+            if parameter.is_floating_point() and parameter.dtype != torch.float32:
+                parameter.data = parameter.data.float()
+
+    @staticmethod
+    def drop(module) -> None:
+        """Takes a module's weights away again."""
+        state = {name: tensor.to("meta") for name, tensor in module.state_dict().items()}
+        module.load_state_dict(state, strict=True, assign=True)
 
 
 def default_model_path() -> Path:
@@ -65,7 +104,17 @@ def default_model_path() -> Path:
 
 
 def load(path: str | Path) -> LoadedModel:
-    """Loads a model by its path.
+    """Loads a model by its path: open(), and all weights in memory."""
+    loaded = open(path)
+    if loaded.file is not None:
+        loaded.file.fill(loaded.model)
+        loaded.model.tie_weights()
+        loaded.file = None
+    return loaded
+
+
+def open(path: str | Path) -> LoadedModel:  # noqa: A001 - glvq.models.open reads well
+    """Opens a model by its path; its parameters stay on the meta device.
 
     `path` is a folder with `config.json` and safetensors weights (one file or
     shards with an index), a quantized checkpoint of glvq, or a GGUF file of one
@@ -75,7 +124,7 @@ def load(path: str | Path) -> LoadedModel:
     if not path.exists():
         raise GLVQError(f"{path} does not exist")
     if path.is_file():
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             if file.read(4) != b"GGUF":
                 raise GLVQError(f"{path} is neither a folder with config.json nor a GGUF file")
         return _load_gguf(path)
@@ -99,11 +148,13 @@ def _load_folder(path: Path) -> LoadedModel:
         )
     config = _configuration(settings, config_file)
     model = _build(config, config_file)
+    file = None
     if quantization is None:
-        assign(model, _read_safetensors(path), path)
+        file = ModelFile(model, SafetensorsFile(path), path)
+        _compute_buffers(model, path)
     model.eval()
     _set_generation_config(model, path)
-    return LoadedModel(model, _folder_tokenizer(path), config, path, quantization)
+    return LoadedModel(model, _folder_tokenizer(path), config, path, quantization, file)
 
 
 def _configuration(settings: dict, origin: Path):
@@ -141,94 +192,68 @@ def _build(config, origin: Path):
     return model
 
 
-def _read_safetensors(path: Path) -> dict:
-    """All tensors of a folder as float32 (integers stay)."""
-    index_file, single = path / "model.safetensors.index.json", path / "model.safetensors"
-    if single.exists():
-        files = {single: None}
-    elif index_file.exists():
-        try:
-            weight_map = json.loads(index_file.read_text())["weight_map"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise GLVQError(f"{index_file} is not a valid index of shards: {error}") from error
-        files = {}
-        for name, shard in weight_map.items():
-            files.setdefault(path / shard, []).append(name)
-    else:
-        raise GLVQError(
-            f"{path} has no model.safetensors and no model.safetensors.index.json; "
-            "convert other formats with save_pretrained(safe_serialization=True) of Transformers"
-        )
-    from safetensors import SafetensorError, safe_open
+def resolve(model, shapes: dict[str, list[int]], origin: Path) -> dict[str, str]:
+    """Name in the model's state dictionary -> name in a file with ``shapes``.
 
-    tensors = {}
-    for file, names in files.items():
-        if not file.exists():
-            raise GLVQError(f"{file} is missing; {index_file.name} lists it as a shard")
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for name in names if names is not None else opened.keys():
-                    tensor = opened.get_tensor(name)
-                    tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
-        except SafetensorError as error:
-            raise GLVQError(f"{file} is truncated or not a safetensors file: {error}") from error
-    return tensors
-
-
-def assign(model, tensors: dict, origin: Path) -> None:
-    """Gives a model on the meta device its weights.
-
-    Names may lack or have the base model's prefix (`transformer.`, `model.`),
-    as in checkpoints saved from the model without its head.
+    Names in the file may lack or have the base model's prefix (`transformer.`,
+    `model.`), as in checkpoints saved from the model without its head; of tied
+    tensors one is enough.
     """
-    import torch
-
-    expected = model.state_dict()
+    expected = model.state_dict(keep_vars=True)
     prefix = f"{model.base_model_prefix}."
-    state = {}
-    for name, tensor in tensors.items():
-        if name not in expected:
-            if prefix + name in expected:
-                name = prefix + name
-            elif name.removeprefix(prefix) in expected:
-                name = name.removeprefix(prefix)
-            else:
-                continue
-        if expected[name].shape != tensor.shape:
+    names = {}
+    for stored, shape in shapes.items():
+        candidates = (stored, prefix + stored, stored.removeprefix(prefix))
+        name = next((n for n in candidates if n in expected), None)
+        if name is None:
+            continue
+        if list(expected[name].shape) != list(shape):
             raise GLVQError(
-                f"{origin}: tensor '{name}' has the shape {list(tensor.shape)}, but the configuration says "
+                f"{origin}: tensor '{name}' has the shape {list(shape)}, but the configuration says "
                 f"{list(expected[name].shape)}"
             )
-        state[name] = tensor
-    # Tied tensors share storage: one of the names is enough.
+        names[name] = stored
     groups: dict[int, list[str]] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    for name, tensor in expected.items():
         groups.setdefault(id(tensor), []).append(name)
-    missing = [names[0] for names in groups.values() if not any(n in state for n in names)]
+    missing = [tied[0] for tied in groups.values() if not any(n in names for n in tied)]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise GLVQError(f"{origin}: tensor '{missing[0]}'{more} of the model is missing in the file; download it again")
-    for names in groups.values():
-        present = next(n for n in names if n in state)
-        for name in names:
-            state[name] = state[present]
-    model.load_state_dict(state, strict=True, assign=True)
+    for tied in groups.values():
+        present = names[next(n for n in tied if n in names)]
+        names.update(dict.fromkeys(tied, present))
+    return names
+
+
+def assign(model, tensors: dict, origin: Path) -> None:
+    """Gives a model on the meta device its weights; names as in resolve()."""
+    import torch
+
+    names = resolve(model, {name: list(t.shape) for name, t in tensors.items()}, origin)
+    model.load_state_dict({name: tensors[stored] for name, stored in names.items()}, strict=True, assign=True)
     model.tie_weights()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    # What is not in checkpoints (frequencies of rotary embeddings) was built
-    # without values too; modules that have it compute it from the configuration.
+    _compute_buffers(model, origin)
+    model.to(torch.float32)
+
+
+def _compute_buffers(model, origin: Path) -> None:
+    """What is not in checkpoints (frequencies of rotary embeddings) was built
+    without values too; modules that have it compute it from the configuration."""
+    stored = set(model.state_dict())
     for name, module in list(model.named_modules()):
-        if any(b.is_meta for b in module.buffers(recurse=False)):
+        names = {f"{name}.{key}" if name else key for key, b in module.named_buffers(recurse=False) if b.is_meta}
+        if names - stored:
             try:
                 fresh = type(module)(model.config)
             except TypeError as error:
                 raise GLVQError(f"{origin}: the buffers of '{name}' cannot be computed: {error}") from error
             for key, value in fresh.named_buffers(recurse=False):
-                setattr(module, key, value)
-    if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
+                setattr(module, key, value.float() if value.is_floating_point() else value)
+    if any(b.is_meta for n, b in model.named_buffers() if n not in stored):
         raise GLVQError(f"{origin}: some tensors of the model have no values; please report this")
-    model.to(torch.float32)
 
 
 def _set_generation_config(model, path: Path) -> None:
@@ -254,7 +279,6 @@ def _folder_tokenizer(path: Path):
 
 def _load_gguf(path: Path) -> LoadedModel:
     import gguf
-    import torch
     from transformers import AutoConfig, AutoTokenizer
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
@@ -290,15 +314,16 @@ def _load_gguf(path: Path) -> LoadedModel:
 
                 config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
             model = _build(config, path)
-            tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=model, torch_dtype=torch.float32)["tensors"]
+            settings = load_gguf_checkpoint(path, return_tensors=False)["config"]
+            file = ModelFile(model, GGUFFile(path, model, architecture, settings), path)
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
         except GLVQError:
             raise
         except Exception as error:  # the tokenizers library raises plain Exceptions
             raise GLVQError(f"{path} cannot be converted: {error}") from error
-    assign(model, tensors, path)
+    _compute_buffers(model, path)
     model.eval()
-    return LoadedModel(model, tokenizer, config, path)
+    return LoadedModel(model, tokenizer, config, path, file=file)
 
 
 class _silent_transformers:
