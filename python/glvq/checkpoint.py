@@ -154,29 +154,11 @@ class Checkpoint:
 
     def dense(self, name: str):
         """The decoded float32 weight, in the orientation the model uses."""
-        from .learning import ops
-
-        weight = self.weights[name]
-        part = {p: self.tensor(weight.part_name(p)) for p in weight.code.parts(*weight.shape)}
-        columns = weight.shape[1]
         try:
-            dense = ops().dequantize_lattice(
-                part["codes"],
-                part["generators"],
-                part["scales"],
-                part.get("order"),
-                part.get("companders"),
-                columns,
-                weight.code.dim,
-                weight.code.group,
-                weight.code.flat_runs(columns),
-                weight.code.compander,
-                self.tensor(weight.signs_in) if weight.signs_in else None,
-                self.tensor(weight.signs_out) if weight.signs_out else None,
-            )
+            dense = decode(self.weights[name], self.tensor)
         except RuntimeError as error:
             raise GLVQError(f"{self.path}: weight '{name}' cannot be decoded: {str(error).splitlines()[0]}") from error
-        return dense.t().contiguous() if weight.transposed else dense
+        return dense.t().contiguous() if self.weights[name].transposed else dense
 
     def state_dict(self) -> dict:
         """All weights of the model: decoded ones, and the others as stored."""
@@ -186,6 +168,29 @@ class Checkpoint:
         for name in self.weights:
             state[name] = self.dense(name)
         return state
+
+
+def decode(weight: QuantizedWeight, tensor: Callable[[str], Any]):
+    """The float32 ``[out, in]`` weight that the stored tensors stand for, which
+    ``tensor`` gives by name. Raises RuntimeError for tensors that do not fit."""
+    from .learning import ops
+
+    part = {p: tensor(weight.part_name(p)) for p in weight.code.parts(*weight.shape)}
+    columns = weight.shape[1]
+    return ops().dequantize_lattice(
+        part["codes"],
+        part["generators"],
+        part["scales"],
+        part.get("order"),
+        part.get("companders"),
+        columns,
+        weight.code.dim,
+        weight.code.group,
+        weight.code.flat_runs(columns),
+        weight.code.compander,
+        tensor(weight.signs_in) if weight.signs_in else None,
+        tensor(weight.signs_out) if weight.signs_out else None,
+    )
 
 
 def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open reads well
@@ -207,7 +212,10 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
     entries = settings.get("weights")
     if not isinstance(entries, dict):
         raise GLVQError(f"{path / 'config.json'}: quantization_config has no 'weights'")
-    weights = {name: _parse_weight(path, name, entry) for name, entry in entries.items()}
+    try:
+        weights = {name: parse_weight(name, entry) for name, entry in entries.items()}
+    except GLVQError as error:
+        raise GLVQError(f"{path / 'config.json'}: {error}") from error
     index = _index_tensors(path)
     for weight in weights.values():
         expected = weight.parts()
@@ -226,8 +234,10 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
     return Checkpoint(path, config, weights, index)
 
 
-def _parse_weight(path: Path, name: str, entry: Any) -> QuantizedWeight:
-    where = f"{path / 'config.json'}: weight '{name}'"
+def parse_weight(name: str, entry: Any) -> QuantizedWeight:
+    """Reads one entry of ``quantization_config.weights`` (the inverse of
+    QuantizedWeight.to_json)."""
+    where = f"weight '{name}'"
     try:
         rows, columns = (int(n) for n in entry["shape"])
         text = entry["code"]

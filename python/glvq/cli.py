@@ -60,7 +60,9 @@ def quantize(
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
     seed: Annotated[int, typer.Option(help="Seed of rotations and sampled text. Same input and seed, same bytes.")] = 0,
+    rotation: Annotated[str, typer.Option(help="Sides of a weight made incoherent by a random Hadamard rotation: both, in, out, none.")] = "both",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same arguments again.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ):
@@ -76,7 +78,7 @@ def quantize(
     quantizer = make(code, group=group, dim=dim)
     quantizer.check([bits])
     text = _read_text(calibration) if calibration else None
-    loaded = models.load(model)
+    loaded = models.open(model)
     report = quantize_model(
         loaded.model,
         loaded.tokenizer,
@@ -87,9 +89,12 @@ def quantize(
         windows=windows,
         length=length,
         seed=seed,
+        rotation=rotation,
         force=force,
+        resume=resume,
         progress=not quiet and err.is_terminal,
         head_bits=head_bits,
+        file=loaded.file,
     )
     _print(
         {

@@ -66,23 +66,25 @@ class ModelFile:
     def read(self, name: str):
         return self.file.read(self.names[name])
 
-    def fill(self, module, prefix: str = "") -> None:
-        """Gives a module of the model, found at ``prefix``, its weights."""
-        import torch
-
+    def fill(self, module, prefix: str = "", skip: str | None = None) -> None:
+        """Gives a module of the model, found at ``prefix``, its weights, but for
+        those below ``skip``."""
         dot = f"{prefix}." if prefix else ""
         read: dict[str, Any] = {}
         state = {}
         for name in module.state_dict():
+            if skip is not None and name.startswith(f"{skip}."):
+                continue
             stored = self.names[dot + name]
             if stored not in read:
                 read[stored] = self.file.read(stored)
             state[name] = read[stored]
-        module.load_state_dict(state, strict=True, assign=True)
+        module.load_state_dict(state, strict=skip is None, assign=True)
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-            if parameter.is_floating_point() and parameter.dtype != torch.float32:
-                parameter.data = parameter.data.float()
+        # Assigning made two parameters of tied ones.
+        if hasattr(module, "tie_weights"):
+            module.tie_weights()
 
     @staticmethod
     def drop(module) -> None:
@@ -108,7 +110,6 @@ def load(path: str | Path) -> LoadedModel:
     loaded = open(path)
     if loaded.file is not None:
         loaded.file.fill(loaded.model)
-        loaded.model.tie_weights()
         loaded.file = None
     return loaded
 

@@ -3,12 +3,14 @@
     report = quantize_model(model, tokenizer, "model-2bit", bits=2, calibration=text)
 
 Each layer sees the activations of the layers already quantized, so that it can
-make up for their errors. Only the hidden states of the calibration windows and
-one layer's Hessians are held beside the model.
+make up for their errors. Held in memory are the embeddings, one layer with its
+Hessians, and the hidden states of the calibration windows.
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +22,14 @@ from .calibration import sample_windows, text_windows
 from .checkpoint import QuantizedWeight
 from .errors import GLVQError
 from .files import refuse_existing
+from .models import ModelFile
+from .partial import Partial
 from .progress import progress_bar
 from .quantizers import LatticeQuantizer, Matrix, Quantizer
 from .report import Report
+
+# The sides of a weight that are rotated: its inputs, its outputs.
+ROTATIONS = ("both", "in", "out", "none")
 
 # Files a Hugging Face tokenizer is made of are written by the tokenizer; these
 # settings of a configuration describe the source, not the model.
@@ -108,17 +115,22 @@ class _Hessians:
 
 
 class _Weights:
-    """Quantizes linears and collects what is stored."""
+    """Quantizes linears; collects the tensors that are stored and their
+    descriptions."""
 
-    def __init__(self, quantizer: Quantizer, bits: int, seed: int, report: Report):
+    def __init__(self, quantizer: Quantizer, bits: int, seed: int, rotation: str, report: Report):
         from .learning import ops
 
         self.ops = ops()
-        self.quantizer, self.bits, self.seed, self.report = quantizer, bits, seed, report
+        self.quantizer, self.bits, self.seed, self.rotation, self.report = quantizer, bits, seed, rotation, report
         self.weights: dict[str, QuantizedWeight] = {}
         self.tensors: dict[str, Any] = {}
 
-    def _signs(self, size: int) -> str:
+    def _signs(self, size: int, side: str) -> str | None:
+        return self.signs(size) if self.rotation in ("both", side) else None
+
+    def signs(self, size: int) -> str:
+        """The name of the random signs of a size, made at their first use."""
         name = f"glvq.signs.{size}"
         if name not in self.tensors:
             self.tensors[name] = self.ops.make_signs(size, self.seed)
@@ -128,25 +140,21 @@ class _Weights:
     def quantize(self, linears: dict[str, Any], hessian) -> None:
         """Stores the weights of modules that read the same activations and gives
         the modules the decoded weights."""
-        import torch
-
         matrices, signs = [], {}
         for name, module in linears.items():
             dense = module.weight.detach()
             dense = dense.t() if _is_transposed(module) else dense
             rows, columns = dense.shape
-            signs[name] = self._signs(columns), self._signs(rows)
-            matrices.append(Matrix(name, dense, [self.bits], *(self.tensors[s] for s in signs[name])))
+            signs[name] = self._signs(columns, "in"), self._signs(rows, "out")
+            matrices.append(Matrix(name, dense, [self.bits], *(s and self.tensors[s] for s in signs[name])))
         for matrix, encoded in zip(matrices, self.quantizer.quantize(matrices, hessian), strict=True):
             module, shape = linears[matrix.name], tuple(matrix.dense.shape)
-            transposed = _is_transposed(module)
-            weight = QuantizedWeight(matrix.name, shape, encoded.code, transposed, *signs[matrix.name])
+            weight = QuantizedWeight(matrix.name, shape, encoded.code, _is_transposed(module), *signs[matrix.name])
             for part, tensor in encoded.parts.items():
                 self.tensors[weight.part_name(part)] = tensor
             self.weights[matrix.name] = weight
             self.report.add(matrix.name, shape, str(encoded.code), encoded.bits, encoded.proxy_error)
-            with torch.no_grad():
-                module.weight.copy_(encoded.decoded.t() if transposed else encoded.decoded)
+            _set_weight(module, encoded.decoded)
 
     def quantize_table(self, name: str, parameter, bits: int) -> None:
         """Stores an embedding or a head in rows of `bits` bits."""
@@ -164,25 +172,60 @@ class _Weights:
         with torch.no_grad():
             parameter.copy_(decoded)
 
-    def all_tensors(self, model) -> dict:
-        """The parts, and the tensors of the model that were left as they are;
-        tied ones once."""
-        tensors = dict(self.tensors)
-        state = model.state_dict(keep_vars=True)
+    def store(self, names: Iterable[str]) -> tuple[dict, dict]:
+        """(tensors, JSON data) of weights, for restore()."""
+        names = list(names)
+        tensors = {part: self.tensors[part] for name in names for part in self.weights[name].parts()}
+        rows = [row for row in self.report.rows if row["name"] in names]
+        return tensors, {"weights": {name: self.weights[name].to_json() for name in names}, "report": rows}
+
+    def restore(self, tensors: dict, data: dict) -> None:
+        """Takes back what store() gave."""
+        for name, entry in data["weights"].items():
+            weight = checkpoint.parse_weight(name, entry)
+            for signs, size in ((weight.signs_in, weight.shape[1]), (weight.signs_out, weight.shape[0])):
+                if signs:
+                    self.signs(size)
+            self.weights[name] = weight
+        self.tensors.update(tensors)
+        self.report.rows += data["report"]
+
+    def decode(self, linears: dict[str, Any]) -> None:
+        """Gives modules their decoded weights."""
+        for name, module in linears.items():
+            _set_weight(module, checkpoint.decode(self.weights[name], self.tensors.__getitem__))
+
+    def all_tensors(self, module, file: ModelFile | None = None) -> dict:
+        """The parts, and the tensors of the module that were left as they are,
+        tied ones once; those that it has dropped are read from the file."""
+        state = module.state_dict(keep_vars=True)
         seen = {id(state[name]) for name in self.weights if name in state}
+        tensors = dict(self.tensors)
         for name, tensor in state.items():
             if id(tensor) not in seen:
                 seen.add(id(tensor))
-                tensors[name] = tensor.detach().clone()
+                tensors[name] = file.read(name) if tensor.is_meta else tensor.detach()
         return tensors
 
 
-def _check_arguments(model, quantizer: Quantizer, bits: int) -> None:
+def _set_weight(module, dense) -> None:
+    """Gives a linear a decoded [out, in] weight. It is a new parameter: the old
+    one may be mapped from a file."""
+    import torch
+
+    dense = dense.t().contiguous() if _is_transposed(module) else dense
+    module.weight = torch.nn.Parameter(dense, requires_grad=False)
+
+
+def _check_arguments(model, quantizer: Quantizer, bits: int, rotation: str, file: ModelFile | None = None) -> None:
     quantizer.check([bits])
-    if any(p.is_meta for p in model.parameters()):
+    if rotation not in ROTATIONS:
+        raise GLVQError(f"the rotation is one of {', '.join(ROTATIONS)}, not '{rotation}'")
+    if file is None and any(p.is_meta for p in model.parameters()):
         raise GLVQError("the model has no dense weights: it is quantized already; quantize the original model")
     for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
+        values = file.read(name) if file is not None else parameter
+        if not values.isfinite().all():
             raise GLVQError(f"weight '{name}' has elements that are not finite; the model is broken")
 
 
@@ -201,6 +244,101 @@ def decoder_layers(model) -> tuple[str, Any]:
         raise GLVQError(f"{type(model).__name__} has no list of decoder layers; use quantize_module with example inputs")
     _, name, layers = max(lists, key=lambda item: item[0])
     return name, layers
+
+
+class LayerWalk:
+    """The decoder layers of a model, of which one at a time has its weights.
+
+    With a ``file`` the model starts on the meta device; everything but the
+    layers is read at once. Without one the model has its weights, and keeps
+    them.
+    """
+
+    def __init__(self, model, file: ModelFile | None = None):
+        self.model, self.file = model, file
+        self.prefix, self.layers = decoder_layers(model)
+        if file is not None:
+            file.fill(model, skip=self.prefix)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def name(self, index: int) -> str:
+        return f"{self.prefix}.{index}"
+
+    def linears(self, index: int) -> dict[str, Any]:
+        """Name of the weight -> module, of one layer."""
+        found = find_linears(self.layers[index], self.name(index))
+        return {f"{name}.weight": module for name, module in found.items()}
+
+    def _fill(self, index: int) -> None:
+        if self.file is not None:
+            self.file.fill(self.layers[index], self.name(index))
+
+    def _drop(self, index: int) -> None:
+        if self.file is not None:
+            self.file.drop(self.layers[index])
+            _return_memory()
+
+    @contextmanager
+    def layer(self, index: int) -> Iterator[Any]:
+        """The layer, with its weights."""
+        self._fill(index)
+        try:
+            yield self.layers[index]
+        finally:
+            self._drop(index)
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """In the block the whole model can be run: each layer gets its weights
+        before and loses them after its turn."""
+        handles = []
+        for index, layer in enumerate(self.layers if self.file is not None else ()):
+            handles.append(layer.register_forward_pre_hook(lambda module, args, i=index: self._fill(i), prepend=True))
+            handles.append(layer.register_forward_hook(lambda module, args, out, i=index: self._drop(i)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for index in range(len(self) if self.file is not None else 0):
+                self._drop(index)
+
+    @contextmanager
+    def whole(self) -> Iterator[Any]:
+        """The model with all its weights. Raises GLVQError when they do not fit
+        into memory."""
+        if self.file is None:
+            yield self.model
+            return
+        size = 4 * sum(p.numel() for layer in self.layers for p in layer.parameters())
+        free = _free_memory()
+        if size > 0.8 * free:
+            raise GLVQError(
+                f"the weights need {size / 2**30:.1f} GiB as float32 and {free / 2**30:.1f} GiB are free: too little for "
+                "the model to sample its own text; give --calibration FILE, then one layer at a time is enough"
+            )
+        for index in range(len(self)):
+            self._fill(index)
+        try:
+            yield self.model
+        finally:
+            for index in range(len(self)):
+                self._drop(index)
+
+
+def _return_memory() -> None:
+    """Gives freed memory back to the system: the heap of a process that frees
+    and takes tensors of many sizes grows by fragments otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
+
+
+def _free_memory() -> int:
+    with open("/proc/meminfo") as info:
+        return next(1024 * int(line.split()[1]) for line in info if line.startswith("MemAvailable"))
 
 
 class _Stop(Exception):
@@ -271,77 +409,133 @@ def quantize_model(
     windows: int = 64,
     length: int = 512,
     seed: int = 0,
+    rotation: str = "both",
     force: bool = False,
+    resume: bool = False,
     progress: bool = False,
     batch: int = 4,
     head_bits: int = 8,
+    file: ModelFile | None = None,
 ) -> dict:
     """Quantizes all linears in the decoder layers of a causal language model
     (float32, Transformers) and writes the checkpoint folder ``output``.
 
     ``calibration`` is a text; without it the model samples ``windows`` windows of
-    ``length`` tokens itself. Embeddings and head get ``head_bits`` bits a weight, 4 to 8, or 0 to stay as they
-    are; norms stay. The model is left with the decoded weights.
-    Returns the totals of the report and the seconds taken; the same input and
-    seed give the same bytes.
+    ``length`` tokens itself. ``rotation`` says which sides of the weights are
+    made incoherent. Embeddings and head get ``head_bits`` bits a weight, 4 to 8,
+    or 0 to stay as they are; norms stay.
 
-    Raises GLVQError for arguments that do not fit, weights that are not finite
-    and an output that exists (unless ``force``) or cannot be written.
+    With a ``file`` (glvq.models.open) the model starts without weights, and only
+    one layer has them at a time. Without, it is left with the decoded weights.
+
+    Each finished layer is kept in ``OUTPUT.partial`` until all are done. After a
+    kill ``resume`` goes on from there, with the same result to the bit on the
+    same machine.
+
+    Returns the totals of the report and the seconds taken; the same input and
+    seed give the same bytes. Raises GLVQError for arguments that do not fit,
+    weights that are not finite and an output that exists (unless ``force``) or
+    cannot be written.
     """
     import torch
 
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
-    _check_arguments(model, quantizer, bits)
+    _check_arguments(model, quantizer, bits, rotation, file)
     tables.check(head_bits)
-    prefix, layers = decoder_layers(model)
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and length > limit:
         raise GLVQError(f"windows of {length} tokens exceed the model's context of {limit}; give a smaller --length")
+    decoder_layers(model)
+    ids = None if calibration is None else text_windows(tokenizer, calibration, windows, length)
+    settings = {
+        "model": _digest(model, file),
+        "quantizer": quantizer.settings(),
+        "bits": bits,
+        "head bits": head_bits,
+        "rotation": rotation,
+        "seed": seed,
+        "windows": [windows, length, batch],
+        "calibration": None if ids is None else hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
+    }
+    with Partial(output, settings, resume, force) as partial, torch.no_grad():
+        walk = LayerWalk(model, file)
+        if ids is None:
+            ids = _sampled(partial, walk, windows, length, seed, progress)
+            source = f"{len(ids)} windows of {length} tokens, sampled from the model itself"
+        else:
+            source = f"{len(ids)} windows of {length} tokens of the given text"
+        report = Report(source, seed)
+        weights = _Weights(quantizer, bits, seed, rotation, report)
+        _quantize_layers(walk, weights, partial, ids.split(batch), progress)
 
-    if calibration is None:
-        with progress_bar(progress, "sampling text", windows * length) as advance:
-            ids = sample_windows(model, windows, length, seed, advance=advance)
-        source = f"{len(ids)} windows of {length} tokens, sampled from the model itself"
-    else:
-        ids = text_windows(tokenizer, calibration, windows, length)
-        source = f"{len(ids)} windows of {length} tokens of the given text"
-    report = Report(source, seed)
-    weights = _Weights(quantizer, bits, seed, report)
-    batches = ids.split(batch)
+        configuration = _own_settings(model.config)
+        configuration["architectures"] = [type(model).__name__]
+        configuration["dtype"] = "float32"
 
-    with torch.no_grad(), progress_bar(progress, "quantizing", len(layers)) as advance:
-        arguments = {size: _layer_arguments(model, layers, ids[:size]) for size in {len(b) for b in batches}}
-        hidden = [_first_hidden(model, layers[0], b) for b in batches]
-        for index, layer in enumerate(layers):
-            linears = find_linears(layer, f"{prefix}.{index}")
-            hessians = _Hessians(linears)
-            with hessians.watch():
-                for h in hidden:
-                    _run_layer(layer, h, *arguments[len(h)][index])
-            for names, hessian in hessians.shared():
-                weights.quantize({f"{name}.weight": linears[name] for name in names}, hessian)
-            if index + 1 < len(layers):
-                hidden = [_run_layer(layer, h, *arguments[len(h)][index]) for h in hidden]
-            advance(1, f"layer {index + 1} of {len(layers)}")
+        def add_files(folder: Path) -> None:
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+            if getattr(model, "generation_config", None) is not None:
+                model.generation_config.save_pretrained(folder)
+            report.write(folder)
+
         if head_bits:
             for name, table in tables.find_tables(model).items():
                 weights.quantize_table(name, table, head_bits)
-
-    settings = _own_settings(model.config)
-    settings["architectures"] = [type(model).__name__]
-    settings["dtype"] = "float32"
-
-    def add_files(folder: Path) -> None:
-        if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
-        if getattr(model, "generation_config", None) is not None:
-            model.generation_config.save_pretrained(folder)
-        report.write(folder)
-
-    checkpoint.write(output, settings, weights.weights, weights.all_tensors(model), seed, add_files, force)
+        tensors = weights.all_tensors(model, file)
+        checkpoint.write(output, configuration, weights.weights, tensors, seed, add_files, force)
+        partial.remove()
     return {**report.summary(), "seconds": time.perf_counter() - start}
+
+
+def _digest(model, file: ModelFile | None) -> str:
+    """Tells one model from another, whatever the values of most elements."""
+    if file is not None:
+        return file.file.digest()
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        step = max(1, tensor.numel() // 256)
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten()[::step].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _sampled(partial: Partial, walk: LayerWalk, windows: int, length: int, seed: int, progress: bool):
+    """The windows the model writes itself, kept as a finished piece."""
+    if not partial.has("windows"):
+        with walk.whole() as model, progress_bar(progress, "sampling text", windows * length) as advance:
+            partial.put("windows", {"ids": sample_windows(model, windows, length, seed, advance=advance)}, {})
+    return partial.get("windows")[0]["ids"]
+
+
+def _quantize_layers(walk: LayerWalk, weights: _Weights, partial: Partial, batches: Sequence[Any], progress: bool) -> None:
+    """Quantizes layer after layer; those that ``partial`` has are only run."""
+    with walk.streaming():
+        arguments = {size: _layer_arguments(walk.model, walk.layers, b) for b in batches for size in [len(b)]}
+        hidden = [_first_hidden(walk.model, walk.layers[0], b) for b in batches]
+    with progress_bar(progress, "quantizing", len(walk)) as advance:
+        for index in range(len(walk)):
+            piece = f"layer-{index:05}"
+            with walk.layer(index) as layer:
+                linears = walk.linears(index)
+                if partial.has(piece):
+                    weights.restore(*partial.get(piece))
+                    weights.decode(linears)
+                else:
+                    hessians = _Hessians(linears)
+                    with hessians.watch():
+                        for h in hidden:
+                            _run_layer(layer, h, *arguments[len(h)][index])
+                    for names, hessian in hessians.shared():
+                        weights.quantize({name: linears[name] for name in names}, hessian)
+                    partial.put(piece, *weights.store(linears))
+                    # From here on the stored tensors are mapped, not held.
+                    weights.tensors.update(partial.get(piece)[0])
+                if index + 1 < len(walk):
+                    hidden = [_run_layer(layer, h, *arguments[len(h)][index]) for h in hidden]
+            advance(1, f"layer {index + 1} of {len(walk)}")
 
 
 def quantize_module(
@@ -351,6 +545,7 @@ def quantize_module(
     bits: int = 4,
     quantizer: Quantizer = LatticeQuantizer(),
     seed: int = 0,
+    rotation: str = "both",
     force: bool = False,
     progress: bool = False,
     keep: Callable[[str], bool] = lambda name: False,
@@ -368,8 +563,10 @@ def quantize_module(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
-    _check_arguments(module, quantizer, bits)
-    linears = {name: linear for name, linear in find_linears(module).items() if not keep(name)}
+    _check_arguments(module, quantizer, bits, rotation)
+    linears = {
+        f"{name}.weight" if name else "weight": linear for name, linear in find_linears(module).items() if not keep(name)
+    }
     if not linears:
         raise GLVQError(f"{type(module).__name__} has no linear layer to quantize")
     hessians, count = _Hessians(linears), 0
@@ -378,12 +575,13 @@ def quantize_module(
             module(*arguments)
             count += 1
     report = Report(f"{count} example inputs", seed)
-    weights = _Weights(quantizer, bits, seed, report)
+    weights = _Weights(quantizer, bits, seed, rotation, report)
     with progress_bar(progress, "quantizing", len(linears)) as advance:
         for names, hessian in hessians.shared():
-            weights.quantize({f"{name}.weight" if name else "weight": linears[name] for name in names}, hessian)
+            weights.quantize({name: linears[name] for name in names}, hessian)
             advance(len(names), names[-1])
     config = getattr(module, "config", None)
     settings = _own_settings(config) if hasattr(config, "to_dict") else {}
-    checkpoint.write(output, settings, weights.weights, weights.all_tensors(module), seed, report.write, force)
+    tensors = weights.all_tensors(module)
+    checkpoint.write(output, settings, weights.weights, tensors, seed, report.write, force)
     return {**report.summary(), "seconds": time.perf_counter() - start}
