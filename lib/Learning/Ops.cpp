@@ -9,10 +9,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Lattice/BinaryLayout.h"
 #include "glvq/Lattice/E8.h"
 #include "glvq/Lattice/Hadamard.h"
 #include "glvq/Lattice/Lattice.h"
 #include "glvq/Lattice/Leech.h"
+#include "glvq/Lattice/TrellisLayout.h"
 #include "glvq/Learning/LatticeQuantizer.h"
 #include "glvq/Learning/PointQuantizer.h"
 #include "glvq/Learning/TrellisQuantizer.h"
@@ -85,12 +87,13 @@ at::Tensor makeSigns(int64_t size, int64_t seed) {
   return at::tensor(at::ArrayRef<int32_t>(words), at::kInt);
 }
 
-std::vector<lattice::WidthRun> makeRuns(at::IntArrayRef flat) {
+std::vector<lattice::WidthRun> makeRuns(at::IntArrayRef flat,
+                                        int64_t largest = 8) {
   TORCH_CHECK(flat.size() % 2 == 0, "runs are pairs (width, slots)");
   std::vector<lattice::WidthRun> runs;
   for (size_t i = 0; i < flat.size(); i += 2) {
-    TORCH_CHECK(flat[i] >= 1 && flat[i] <= 8, "widths are 1 to 8 bits, not ",
-                flat[i]);
+    TORCH_CHECK(flat[i] >= 1 && flat[i] <= largest, "widths are 1 to ",
+                largest, " bits, not ", flat[i]);
     runs.push_back({static_cast<unsigned>(flat[i]), flat[i + 1]});
   }
   return runs;
@@ -103,6 +106,76 @@ lattice::CodeLayout makeLayout(int64_t columns, int64_t dim, int64_t group,
       lattice::CodeLayout::create(columns, dim, group, makeRuns(runs), &error);
   TORCH_CHECK(layout, "lattice code: ", error);
   return *layout;
+}
+
+lattice::TrellisLayout makeTrellisLayout(int64_t rows, int64_t columns,
+                                         int64_t taps, int64_t group,
+                                         at::IntArrayRef runs) {
+  TORCH_CHECK(taps >= 1 && taps <= lattice::TrellisLayout::maxTaps,
+              "a trellis has 1 to 32 taps, not ", taps);
+  std::string error;
+  auto layout = lattice::TrellisLayout::create(
+      rows, columns, static_cast<unsigned>(taps), group, makeRuns(runs),
+      &error);
+  TORCH_CHECK(layout, "trellis code: ", error);
+  return *layout;
+}
+
+/// The widths of the runs are bits of a point.
+lattice::BinaryLayout makeBinaryLayout(int64_t columns, int64_t dim,
+                                       int64_t group, at::IntArrayRef runs) {
+  TORCH_CHECK(dim >= 1, "a point has at least one column, not ", dim);
+  std::string error;
+  auto layout = lattice::BinaryLayout::create(
+      columns, dim, group,
+      makeRuns(runs, dim * lattice::BinaryLayout::maxWidth), &error);
+  TORCH_CHECK(layout, "binary code: ", error);
+  return *layout;
+}
+
+/// The order of the slots, checked; undefined if there is none.
+at::Tensor makeOrder(const std::optional<at::Tensor> &order, int64_t slots,
+                     int64_t columns, int64_t group) {
+  if (!order || !order->numel())
+    return {};
+  at::Tensor result = toInt(*order, "order");
+  TORCH_CHECK(result.sizes() == at::IntArrayRef({slots}), "order must be [",
+              slots, "], not ", order->sizes());
+  std::vector<bool> seen(slots);
+  for (int32_t slot : view<int32_t>(result)) {
+    TORCH_CHECK(slot >= 0 && slot < slots && !seen[slot],
+                "order is not a permutation");
+    seen[slot] = true;
+  }
+  TORCH_CHECK(columns % group == 0 ||
+                  view<int32_t>(result).back() == slots - 1,
+              "a ragged last group must have the last slot");
+  return result;
+}
+
+std::span<const int32_t> viewOrder(const at::Tensor &order) {
+  return order.defined() ? view<int32_t>(order) : std::span<const int32_t>();
+}
+
+/// A part as floats, of the shape it must have.
+at::Tensor makePart(const at::Tensor &part, const char *name,
+                    at::IntArrayRef shape) {
+  TORCH_CHECK(part.sizes() == shape, name, " must be ", shape, ", not ",
+              part.sizes());
+  return toFloat(part);
+}
+
+/// W = D_out H_out W~ H_in D_in.
+at::Tensor rotateBack(at::Tensor out, const std::optional<at::Tensor> &signsIn,
+                      const std::optional<at::Tensor> &signsOut) {
+  if (signsIn)
+    rotateRows(out, *signsIn, /*inverse=*/true);
+  if (signsOut) {
+    out = out.t().contiguous();
+    rotateRows(out, *signsOut, /*inverse=*/true);
+    out = out.t().contiguous();
+  }
+  return out;
 }
 
 /// A weight and the Hessian of its inputs in the basis that is quantized:
@@ -265,20 +338,7 @@ at::Tensor dequantizeLattice(
               generators.sizes());
   TORCH_CHECK(s.sizes() == at::IntArrayRef({rows}), "scales must be [", rows,
               "], not ", scales.sizes());
-  at::Tensor o, c;
-  if (order && order->numel()) {
-    o = toInt(*order, "order");
-    TORCH_CHECK(o.sizes() == at::IntArrayRef({slots}), "order must be [", slots,
-                "], not ", order->sizes());
-    std::vector<bool> seen(slots);
-    for (int32_t slot : view<int32_t>(o)) {
-      TORCH_CHECK(slot >= 0 && slot < slots && !seen[slot],
-                  "order is not a permutation");
-      seen[slot] = true;
-    }
-    TORCH_CHECK(columns % group == 0 || view<int32_t>(o).back() == slots - 1,
-                "a ragged last group must have the last slot");
-  }
+  at::Tensor o = makeOrder(order, slots, columns, group), c;
   lattice::Compander kind = lattice::Compander::None;
   if (compander != "none") {
     TORCH_CHECK(compander == "mu_law" || compander == "affine",
@@ -299,18 +359,79 @@ at::Tensor dequantizeLattice(
           layout, view<int32_t>(words).subspan(r * layout.getNumWords(),
                                                layout.getNumWords()),
           view<float>(g), view<float>(s)[r],
-          o.defined() ? view<int32_t>(o) : std::span<const int32_t>(), kind,
+          viewOrder(o), kind,
           c.defined() ? view<float>(c) : std::span<const float>(),
           std::span<float>(data + r * columns, columns));
   });
-  if (signsIn)
-    rotateRows(out, *signsIn, /*inverse=*/true);
-  if (signsOut) {
-    out = out.t().contiguous();
-    rotateRows(out, *signsOut, /*inverse=*/true);
-    out = out.t().contiguous();
-  }
-  return out;
+  return rotateBack(out, signsIn, signsOut);
+}
+
+at::Tensor dequantizeTrellis(
+    const at::Tensor &codes, const at::Tensor &nodes, const at::Tensor &scales,
+    const at::Tensor &groupScales, const std::optional<at::Tensor> &order,
+    int64_t columns, int64_t taps, int64_t group, at::IntArrayRef runs,
+    bool additive, const std::optional<at::Tensor> &signsIn,
+    const std::optional<at::Tensor> &signsOut) {
+  TORCH_CHECK(scales.dim() == 1, "scales must be a vector");
+  int64_t rows = scales.size(0);
+  lattice::TrellisLayout layout =
+      makeTrellisLayout(rows, columns, taps, group, runs);
+  TORCH_CHECK(!additive ||
+                  (taps % 2 == 0 &&
+                   taps <= lattice::TrellisLayout::maxAdditiveTaps),
+              "additive nodes need an even number of taps up to 24, not ",
+              taps);
+  int64_t numRuns = layout.getRuns().size(), slots = layout.getNumSlots();
+  at::Tensor words = toInt(codes, "codes");
+  TORCH_CHECK(words.numel() == layout.getNumWords(), "codes must have ",
+              layout.getNumWords(), " words, not ", codes.sizes());
+  at::Tensor n =
+      additive ? makePart(nodes, "tables", {numRuns, 2, int64_t(1) << taps / 2})
+               : makePart(nodes, "taps", {numRuns, taps});
+  at::Tensor s = makePart(scales, "scales", {rows});
+  at::Tensor g = makePart(groupScales, "group_scales", {slots});
+  at::Tensor o = makeOrder(order, slots, columns, group);
+  lattice::TrellisParameters parameters = {view<float>(n), additive,
+                                           view<float>(s), view<float>(g),
+                                           viewOrder(o)};
+  at::Tensor out = at::empty({rows, columns}, at::kFloat);
+  std::span<float> all(out.data_ptr<float>(), out.numel());
+  parallelFor(slots, [&](int64_t slot) {
+    lattice::decodeTrellisSlot(layout, view<int32_t>(words), parameters, slot,
+                               all);
+  });
+  return rotateBack(out, signsIn, signsOut);
+}
+
+at::Tensor dequantizeBinary(
+    const at::Tensor &codes, const at::Tensor &generators,
+    const at::Tensor &scales, const at::Tensor &groupScales,
+    const std::optional<at::Tensor> &order, int64_t columns, int64_t dim,
+    int64_t group, at::IntArrayRef runs,
+    const std::optional<at::Tensor> &signsIn,
+    const std::optional<at::Tensor> &signsOut) {
+  lattice::BinaryLayout layout = makeBinaryLayout(columns, dim, group, runs);
+  int64_t rows = codes.size(0), numWords = layout.getNumWords();
+  at::Tensor words = toInt(codes, "codes");
+  TORCH_CHECK(words.dim() == 2 && words.size(1) == numWords,
+              "codes must have ", numWords, " words a row, not ",
+              codes.sizes());
+  at::Tensor b = makePart(generators, "generators",
+                          {layout.getNumRuns(), dim, layout.getMaxWidth()});
+  at::Tensor s = makePart(scales, "scales", {rows});
+  at::Tensor g =
+      makePart(groupScales, "group_scales", {layout.getNumSlots()});
+  at::Tensor o = makeOrder(order, layout.getNumSlots(), columns, group);
+  at::Tensor out = at::empty({rows, columns}, at::kFloat);
+  float *data = out.data_ptr<float>();
+  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      lattice::decodeBinaryRow(
+          layout, view<int32_t>(words).subspan(r * numWords, numWords),
+          view<float>(b), view<float>(s)[r], view<float>(g), viewOrder(o),
+          std::span<float>(data + r * columns, columns));
+  });
+  return rotateBack(out, signsIn, signsOut);
 }
 
 /// (words a row, bits of all parts) of a lattice code.
@@ -320,6 +441,18 @@ std::tuple<int64_t, int64_t> latticeStorage(int64_t rows, int64_t columns,
                                             bool hasCompander) {
   lattice::CodeLayout layout = makeLayout(columns, dim, group, runs);
   return {layout.getNumWords(), layout.getStorageBits(rows, hasCompander)};
+}
+
+/// Bits of all parts.
+int64_t trellisStorage(int64_t rows, int64_t columns, int64_t taps,
+                       int64_t group, at::IntArrayRef runs, bool additive) {
+  return makeTrellisLayout(rows, columns, taps, group, runs)
+      .getStorageBits(additive);
+}
+
+int64_t binaryStorage(int64_t rows, int64_t columns, int64_t dim,
+                      int64_t group, at::IntArrayRef runs) {
+  return makeBinaryLayout(columns, dim, group, runs).getStorageBits(rows);
 }
 
 //===----------------------------------------------------------------------===//
@@ -501,14 +634,7 @@ at::Tensor dequantizePoints(
       decodeRow(r, view<float>(s)[r], view<float>(g),
                 std::span<float>(data + r * columns, columns));
   });
-  if (signsIn)
-    rotateRows(out, *signsIn, /*inverse=*/true);
-  if (signsOut) {
-    out = out.t().contiguous();
-    rotateRows(out, *signsOut, /*inverse=*/true);
-    out = out.t().contiguous();
-  }
-  return out;
+  return rotateBack(out, signsIn, signsOut);
 }
 
 at::Tensor dequantizeLeech(const at::Tensor &codes, const at::Tensor &scales,
@@ -606,12 +732,26 @@ TORCH_LIBRARY(glvq, library) {
               "scales, Tensor? order, Tensor? companders, int columns, int "
               "dim, int group, int[] runs, str compander, Tensor? signs_in, "
               "Tensor? signs_out) -> Tensor");
+  library.def("dequantize_trellis(Tensor codes, Tensor nodes, Tensor scales, "
+              "Tensor group_scales, Tensor? order, int columns, int taps, int "
+              "group, int[] runs, bool additive, Tensor? signs_in, Tensor? "
+              "signs_out) -> Tensor");
+  library.def("dequantize_binary(Tensor codes, Tensor generators, Tensor "
+              "scales, Tensor group_scales, Tensor? order, int columns, int "
+              "dim, int group, int[] runs, Tensor? signs_in, Tensor? "
+              "signs_out) -> Tensor");
   library.def("hadamard(Tensor x, Tensor signs, int dimension=-1, bool "
               "inverse=False) -> Tensor");
   library.def("make_signs(int size, int seed) -> Tensor", &makeSigns);
   library.def("lattice_storage(int rows, int columns, int dim, int group, "
               "int[] runs, bool compander=False) -> (int words, int bits)",
               &latticeStorage);
+  library.def("trellis_storage(int rows, int columns, int taps, int group, "
+              "int[] runs, bool additive=False) -> int",
+              &trellisStorage);
+  library.def("binary_storage(int rows, int columns, int dim, int group, "
+              "int[] runs) -> int",
+              &binaryStorage);
 }
 
 TORCH_LIBRARY_IMPL(glvq, CPU, library) {
@@ -623,5 +763,7 @@ TORCH_LIBRARY_IMPL(glvq, CPU, library) {
   library.impl("quantize_lattice", &quantizeLattice);
   library.impl("quantize_trellis", &quantizeTrellis);
   library.impl("dequantize_lattice", &dequantizeLattice);
+  library.impl("dequantize_trellis", &dequantizeTrellis);
+  library.impl("dequantize_binary", &dequantizeBinary);
   library.impl("hadamard", &hadamard);
 }

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -15,8 +16,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import GLVQError
 from .files import read_json, refuse_existing
@@ -25,15 +27,16 @@ VERSION = 1
 COMPANDERS = ("none", "mu_law", "affine")
 
 
-@dataclass(frozen=True)
-class LatticeCode:
-    """``#glvq.lattice<…>``. ``runs`` are (width, slots) pairs; the number of
-    slots is None where the text gives one width for all of them."""
+class WeightCode:
+    """A family of codes: how a weight is stored, the text of its attribute.
 
-    dim: int
+    Families are frozen dataclasses with ``group`` and ``runs``: (width, slots)
+    pairs, where the number of slots is None if one width holds for all.
+    """
+
+    family: ClassVar[str]
     group: int
-    runs: tuple[tuple[int, int | None], ...]
-    compander: str = "none"
+    runs: tuple[tuple[int | Fraction, int | None], ...]
 
     @property
     def mixed(self) -> bool:
@@ -43,19 +46,94 @@ class LatticeCode:
         return -(-columns // self.group)
 
     def flat_runs(self, columns: int) -> list[int]:
-        """[width, slots, width, slots, …] for a matrix of so many columns."""
-        if not self.mixed:
-            return [self.runs[0][0], self.slots(columns)]
-        return [number for run in self.runs for number in run]
+        """[width, slots, width, slots, …] for a matrix of so many columns, as the
+        operators of ``torch.ops.glvq`` take them."""
+        return [number for run in self._counted_runs(columns) for number in run]
 
     def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
         """Name -> (safetensors type, shape) of what stores a weight."""
+        raise NotImplementedError
+
+    def dequantize(self, part: dict, columns: int, signs_in=None, signs_out=None):
+        """The float32 matrix [out, in] that the parts stand for. Raises
+        RuntimeError when they do not fit together."""
+        raise NotImplementedError
+
+    def _counted_runs(self, columns: int) -> list[tuple[int, int]]:
+        return [(width, self.slots(columns) if slots is None else slots) for width, slots in self.runs]
+
+    def _slot_columns(self, columns: int) -> Iterator[tuple[int, int]]:
+        """(width, columns) of each slot."""
+        left = columns
+        for width, slots in self._counted_runs(columns):
+            for _ in range(slots):
+                yield width, min(self.group, left)
+                left -= self.group
+
+    def _bits_text(self) -> str:
+        if self.mixed:
+            return "[" + ", ".join(f"{width} : {slots}" for width, slots in self.runs) + "]"
+        return str(self.runs[0][0])
+
+    @staticmethod
+    def parse(text: str) -> WeightCode:
+        """The code of a text such as ``#glvq.lattice<dim = 8, bits = 2, group = 96>``.
+
+        Raises GLVQError for an unknown family and for malformed text.
+        """
+        match = re.fullmatch(r"#glvq\.(\w+)<(.*)>", text.strip())
+        if not match:
+            raise GLVQError(f"'{text}' is not a weight code, such as #glvq.lattice<dim = 8, bits = 2, group = 96>")
+        family = {code.family: code for code in (LatticeCode, TrellisCode, BinaryCode)}.get(match[1])
+        if family is None:
+            raise GLVQError(f"unknown weight code '{match[1]}'; this version knows lattice, trellis and binary")
+        fields = dict(re.findall(r"(\w+)\s*=\s*(\[[^\]]*\]|[\w/]+)", match[2]))
+        names = {field.name for field in dataclasses.fields(family)} - {"runs"} | {"bits"}
+        unknown = set(fields) - names
+        if unknown:
+            raise GLVQError(f"'{text}': unknown parameter '{sorted(unknown)[0]}'")
+        try:
+            bits = fields.pop("bits")
+            width = family._parse_width
+            if bits.startswith("["):
+                pairs = [part.split(":") for part in bits[1:-1].split(",")]
+                runs = tuple((width(w.strip()), int(slots)) for w, slots in pairs)
+            else:
+                runs = ((width(bits), None),)
+            values = {name: value if name in ("compander", "nodes") else int(value) for name, value in fields.items()}
+            code = family(runs=runs, **values)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            needed = [f.name for f in dataclasses.fields(family) if f.default is dataclasses.MISSING and f.name != "runs"]
+            raise GLVQError(f"'{text}' is malformed: a {family.family} code needs bits, {', '.join(needed)}") from error
+        problem = code._problem()
+        if not problem and any(slots is not None and slots < 1 for _, slots in runs):
+            problem = "every run has at least one slot"
+        if problem:
+            raise GLVQError(f"'{text}': {problem}")
+        return code
+
+    @staticmethod
+    def _parse_width(text: str) -> int | Fraction:
+        return int(text)
+
+    def _problem(self) -> str | None:
+        """What is wrong with the parameters, if anything."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LatticeCode(WeightCode):
+    """``#glvq.lattice<…>``."""
+
+    family = "lattice"
+    dim: int
+    group: int
+    runs: tuple[tuple[int, int | None], ...]
+    compander: str = "none"
+
+    def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
         slots = self.slots(columns)
-        words, left = 0, columns
-        for width in (w for w, n in zip(self.flat_runs(columns)[::2], self.flat_runs(columns)[1::2]) for _ in range(n)):
-            fields = -(-min(self.group, left) // self.dim) * self.dim
-            words += -(-fields * width // 32)
-            left -= self.group
+        words = sum(-(-(-(-n // self.dim) * self.dim * width) // 32) for width, n in self._slot_columns(columns))
         parts = {
             "codes": ("I32", [rows, words]),
             "generators": ("F16", [slots, self.dim, self.dim]),
@@ -67,40 +145,127 @@ class LatticeCode:
             parts["companders"] = ("F32", [slots, 2])
         return parts
 
+    def dequantize(self, part: dict, columns: int, signs_in=None, signs_out=None):
+        from .learning import ops
+
+        return ops().dequantize_lattice(
+            part["codes"], part["generators"], part["scales"], part.get("order"), part.get("companders"),
+            columns, self.dim, self.group, self.flat_runs(columns), self.compander, signs_in, signs_out,
+        )  # fmt: skip
+
     def __str__(self) -> str:
-        bits = "[" + ", ".join(f"{w} : {n}" for w, n in self.runs) + "]" if self.mixed else str(self.runs[0][0])
         compander = "" if self.compander == "none" else f", compander = {self.compander}"
-        return f"#glvq.lattice<dim = {self.dim}, bits = {bits}, group = {self.group}{compander}>"
+        return f"#glvq.lattice<dim = {self.dim}, bits = {self._bits_text()}, group = {self.group}{compander}>"
+
+    def _problem(self) -> str | None:
+        if self.dim < 1 or self.group < 1 or self.compander not in COMPANDERS:
+            return f"dim and group must be positive, compander one of {', '.join(COMPANDERS)}"
+        if any(not 1 <= width <= 8 for width, _ in self.runs):
+            return "widths are 1 to 8 bits"
+        return None
+
+
+@dataclass(frozen=True)
+class TrellisCode(WeightCode):
+    """``#glvq.trellis<…>``."""
+
+    family = "trellis"
+    taps: int
+    group: int
+    runs: tuple[tuple[int, int | None], ...]
+    nodes: str = "linear"
+
+    @property
+    def additive(self) -> bool:
+        return self.nodes == "additive"
+
+    def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
+        slots, runs = self.slots(columns), len(self.runs)
+        shapes, left = [], columns
+        for width, count in self._counted_runs(columns):
+            own = min(left, count * self.group)
+            shapes.append([width * rows + self.taps - width, -(-own // 32)])
+            left -= own
+        return {
+            "codes": ("I32", [sum(bits * words for bits, words in shapes)] if self.mixed else shapes[0]),
+            self.nodes_part: ("F32", [runs, 2, 2 ** (self.taps // 2)] if self.additive else [runs, self.taps]),
+            "scales": ("F16", [rows]),
+            "group_scales": ("F16", [slots]),
+            **({"order": ("I32", [slots])} if self.mixed else {}),
+        }
+
+    @property
+    def nodes_part(self) -> str:
+        return "tables" if self.additive else "taps"
+
+    def dequantize(self, part: dict, columns: int, signs_in=None, signs_out=None):
+        from .learning import ops
+
+        return ops().dequantize_trellis(
+            part["codes"], part[self.nodes_part], part["scales"], part["group_scales"], part.get("order"),
+            columns, self.taps, self.group, self.flat_runs(columns), self.additive, signs_in, signs_out,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        nodes = ", nodes = additive" if self.additive else ""
+        return f"#glvq.trellis<taps = {self.taps}, bits = {self._bits_text()}, group = {self.group}{nodes}>"
+
+    def _problem(self) -> str | None:
+        if not 1 <= self.taps <= 32 or self.group < 1 or self.nodes not in ("linear", "additive"):
+            return "taps are 1 to 32, group is positive, nodes linear or additive"
+        if self.additive and (self.taps % 2 or self.taps > 24):
+            return "additive nodes need an even number of taps up to 24"
+        if any(not 1 <= width <= min(8, self.taps) for width, _ in self.runs):
+            return "widths are 1 to 8 bits, and at most the number of taps"
+        return None
+
+
+@dataclass(frozen=True)
+class BinaryCode(WeightCode):
+    """``#glvq.binary<…>``. Widths are fractions: bits for a weight."""
+
+    family = "binary"
+    dim: int
+    group: int
+    runs: tuple[tuple[Fraction, int | None], ...]
+
+    def flat_runs(self, columns: int) -> list[int]:
+        """As the operators take them: with the bits of a point."""
+        return [number for width, slots in self._counted_runs(columns) for number in (int(width * self.dim), slots)]
+
+    def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
+        slots = self.slots(columns)
+        words = sum(-(-(-(-n // self.dim) * int(width * self.dim)) // 32) for width, n in self._slot_columns(columns))
+        largest = max(int(width * self.dim) for width, _ in self.runs)
+        return {
+            "codes": ("I32", [rows, words]),
+            "generators": ("F16", [len(self.runs), self.dim, largest]),
+            "scales": ("F16", [rows]),
+            "group_scales": ("F16", [slots]),
+            **({"order": ("I32", [slots])} if self.mixed else {}),
+        }
+
+    def dequantize(self, part: dict, columns: int, signs_in=None, signs_out=None):
+        from .learning import ops
+
+        return ops().dequantize_binary(
+            part["codes"], part["generators"], part["scales"], part["group_scales"], part.get("order"),
+            columns, self.dim, self.group, self.flat_runs(columns), signs_in, signs_out,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"#glvq.binary<dim = {self.dim}, bits = {self._bits_text()}, group = {self.group}>"
 
     @staticmethod
-    def parse(text: str) -> LatticeCode:
-        """Raises GLVQError for another code family and for malformed text."""
-        family = re.fullmatch(r"#glvq\.(\w+)<(.*)>", text.strip())
-        if not family:
-            raise GLVQError(f"'{text}' is not a weight code, such as #glvq.lattice<dim = 8, bits = 2, group = 96>")
-        if family[1] != "lattice":
-            raise GLVQError(f"unknown weight code '{family[1]}'; this version knows #glvq.lattice")
-        fields: dict[str, str] = {}
-        for key, value in re.findall(r"(\w+)\s*=\s*(\[[^\]]*\]|\w+)", family[2]):
-            fields[key] = value
-        unknown = set(fields) - {"dim", "bits", "group", "compander"}
-        if unknown:
-            raise GLVQError(f"'{text}': unknown parameter '{sorted(unknown)[0]}'")
-        try:
-            bits = fields["bits"]
-            if bits.startswith("["):
-                pairs = [part.split(":") for part in bits[1:-1].split(",")]
-                runs = tuple((int(width), int(slots)) for width, slots in pairs)
-            else:
-                runs = ((int(bits), None),)
-            code = LatticeCode(int(fields["dim"]), int(fields["group"]), runs, fields.get("compander", "none"))
-        except (KeyError, ValueError) as error:
-            raise GLVQError(f"'{text}' is malformed: a lattice needs dim, bits and group") from error
-        if code.dim < 1 or code.group < 1 or code.compander not in COMPANDERS:
-            raise GLVQError(f"'{text}': dim and group must be positive, compander one of {', '.join(COMPANDERS)}")
-        if any(not 1 <= width <= 8 or (slots is not None and slots < 1) for width, slots in code.runs):
-            raise GLVQError(f"'{text}': widths are 1 to 8 bits, and every run has at least one slot")
-        return code
+    def _parse_width(text: str) -> int | Fraction:
+        return Fraction(text)
+
+    def _problem(self) -> str | None:
+        if self.dim < 1 or self.group < 1 or self.group % self.dim:
+            return "dim must be positive, and group a multiple of it"
+        if any(not 0 < width <= 8 or self.dim % width.denominator for width, _ in self.runs):
+            return "widths are up to 8 bits, and a whole number of bits for dim weights"
+        return None
 
 
 @dataclass(frozen=True)
@@ -109,7 +274,7 @@ class QuantizedWeight:
 
     name: str
     shape: tuple[int, int]
-    code: LatticeCode
+    code: WeightCode
     transposed: bool = False
     signs_in: str | None = None
     signs_out: str | None = None
@@ -173,24 +338,9 @@ class Checkpoint:
 def decode(weight: QuantizedWeight, tensor: Callable[[str], Any]):
     """The float32 ``[out, in]`` weight that the stored tensors stand for, which
     ``tensor`` gives by name. Raises RuntimeError for tensors that do not fit."""
-    from .learning import ops
-
     part = {p: tensor(weight.part_name(p)) for p in weight.code.parts(*weight.shape)}
-    columns = weight.shape[1]
-    return ops().dequantize_lattice(
-        part["codes"],
-        part["generators"],
-        part["scales"],
-        part.get("order"),
-        part.get("companders"),
-        columns,
-        weight.code.dim,
-        weight.code.group,
-        weight.code.flat_runs(columns),
-        weight.code.compander,
-        tensor(weight.signs_in) if weight.signs_in else None,
-        tensor(weight.signs_out) if weight.signs_out else None,
-    )
+    signs = [tensor(name) if name else None for name in (weight.signs_in, weight.signs_out)]
+    return weight.code.dequantize(part, weight.shape[1], *signs)
 
 
 def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open reads well
@@ -246,7 +396,7 @@ def parse_weight(name: str, entry: Any) -> QuantizedWeight:
     if rows < 1 or columns < 1:
         raise GLVQError(f"{where} has the shape {entry['shape']}")
     try:
-        code = LatticeCode.parse(str(text))
+        code = WeightCode.parse(str(text))
     except GLVQError as error:
         raise GLVQError(f"{where}: {error}") from error
     slots = sum(code.flat_runs(columns)[1::2])
