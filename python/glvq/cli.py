@@ -56,6 +56,8 @@ def quantize(
     head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")] = 8,
     group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
     dim: Annotated[Optional[int], typer.Option(help="Dimension of a lattice; 8 by default.")] = None,
+    taps: Annotated[Optional[int], typer.Option(help="Bits that a weight of a trellis depends on; 12 by default. Each one more doubles the time.")] = None,
+    nodes: Annotated[Optional[str], typer.Option(help="Nodes of a trellis: linear (a filter; the fastest to run) or additive (two tables).")] = None,
     calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
@@ -75,7 +77,7 @@ def quantize(
     from .quantization import quantize_model
 
     _check_output(output, force)
-    quantizer = make(code, group=group, dim=dim)
+    quantizer = make(code, group=group, dim=dim, taps=taps, nodes=nodes)
     quantizer.check([bits])
     text = _read_text(calibration) if calibration else None
     loaded = models.open(model)

@@ -137,24 +137,28 @@ class _Weights:
             self.report.shared_bits += 32 * self.tensors[name].numel()
         return name
 
-    def quantize(self, linears: dict[str, Any], hessian) -> None:
-        """Stores the weights of modules that read the same activations and gives
-        the modules the decoded weights."""
-        matrices, signs = [], {}
-        for name, module in linears.items():
-            dense = module.weight.detach()
-            dense = dense.t() if _is_transposed(module) else dense
-            rows, columns = dense.shape
-            signs[name] = self._signs(columns, "in"), self._signs(rows, "out")
-            matrices.append(Matrix(name, dense, [self.bits], *(s and self.tensors[s] for s in signs[name])))
-        for matrix, encoded in zip(matrices, self.quantizer.quantize(matrices, hessian), strict=True):
-            module, shape = linears[matrix.name], tuple(matrix.dense.shape)
-            weight = QuantizedWeight(matrix.name, shape, encoded.code, _is_transposed(module), *signs[matrix.name])
-            for part, tensor in encoded.parts.items():
-                self.tensors[weight.part_name(part)] = tensor
-            self.weights[matrix.name] = weight
-            self.report.add(matrix.name, shape, str(encoded.code), encoded.bits, encoded.proxy_error)
-            _set_weight(module, encoded.decoded)
+    def quantize(self, linears: dict[str, Any], hessians: _Hessians) -> None:
+        """Stores the weights of the modules of a layer and gives the modules the
+        decoded weights."""
+        jobs, signs = [], {}
+        for names, hessian in hessians.shared():
+            matrices = []
+            for name in names:
+                dense = linears[name].weight.detach()
+                dense = dense.t() if _is_transposed(linears[name]) else dense
+                rows, columns = dense.shape
+                signs[name] = self._signs(columns, "in"), self._signs(rows, "out")
+                matrices.append(Matrix(name, dense, [self.bits], *(s and self.tensors[s] for s in signs[name])))
+            jobs.append((matrices, hessian))
+        for (matrices, _), results in zip(jobs, self.quantizer.quantize_layer(jobs), strict=True):
+            for matrix, encoded in zip(matrices, results, strict=True):
+                module, shape = linears[matrix.name], tuple(matrix.dense.shape)
+                weight = QuantizedWeight(matrix.name, shape, encoded.code, _is_transposed(module), *signs[matrix.name])
+                for part, tensor in encoded.parts.items():
+                    self.tensors[weight.part_name(part)] = tensor
+                self.weights[matrix.name] = weight
+                self.report.add(matrix.name, shape, str(encoded.code), encoded.bits, encoded.proxy_error)
+                _set_weight(module, encoded.decoded)
 
     def quantize_table(self, name: str, parameter, bits: int) -> None:
         """Stores an embedding or a head in rows of `bits` bits."""
@@ -528,8 +532,7 @@ def _quantize_layers(walk: LayerWalk, weights: _Weights, partial: Partial, batch
                     with hessians.watch():
                         for h in hidden:
                             _run_layer(layer, h, *arguments[len(h)][index])
-                    for names, hessian in hessians.shared():
-                        weights.quantize({name: linears[name] for name in names}, hessian)
+                    weights.quantize(linears, hessians)
                     partial.put(piece, *weights.store(linears))
                     # From here on the stored tensors are mapped, not held.
                     weights.tensors.update(partial.get(piece)[0])
@@ -576,10 +579,9 @@ def quantize_module(
             count += 1
     report = Report(f"{count} example inputs", seed)
     weights = _Weights(quantizer, bits, seed, rotation, report)
-    with progress_bar(progress, "quantizing", len(linears)) as advance:
-        for names, hessian in hessians.shared():
-            weights.quantize({name: linears[name] for name in names}, hessian)
-            advance(len(names), names[-1])
+    with progress_bar(progress, "quantizing", 1) as advance:
+        weights.quantize(linears, hessians)
+        advance(1, f"{len(linears)} weights")
     config = getattr(module, "config", None)
     settings = _own_settings(config) if hasattr(config, "to_dict") else {}
     tensors = weights.all_tensors(module)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from .checkpoint import LatticeCode
+from .checkpoint import LatticeCode, TrellisCode
 from .errors import GLVQError
 
 
@@ -86,6 +87,11 @@ class Quantizer(ABC):
         at once. Raises GLVQError with the name of the weight.
         """
         return [self._named(matrix, hessian) for matrix in matrices]
+
+    def quantize_layer(self, jobs: Sequence[tuple[Sequence[Matrix], Any]]) -> list[list[Encoded]]:
+        """``quantize`` for each (matrices, Hessian) of a layer; a family may work
+        on all of them at once, with the same results."""
+        return [self.quantize(matrices, hessian) for matrices, hessian in jobs]
 
     def _named(self, matrix: Matrix, hessian) -> Encoded:
         try:
@@ -173,7 +179,77 @@ class LatticeQuantizer(Quantizer):
         return Encoded(code, parts, decoded, bits, proxy_error)
 
 
-QUANTIZERS: dict[str, type[Quantizer]] = {"lattice": LatticeQuantizer}
+@dataclass(frozen=True)
+class TrellisQuantizer(Quantizer):
+    """#glvq.trellis: one Viterbi search down each column, error feedback along
+    the columns, filters and scales fitted in closed form. The time goes with
+    2^taps. ``nodes`` additive learns two tables in place of a filter."""
+
+    taps: int = 12
+    nodes: str = "linear"
+    group: int = 0
+    iterations: int = 2
+    damping: float = 0.03
+
+    family = "trellis"
+    widths = range(1, 5)
+
+    def group_of(self, columns: int) -> int:
+        return self.group or default_group(columns, 1)
+
+    def storage_bits(self, rows: int, columns: int, bits: Sequence[int]) -> int:
+        from .learning import ops
+
+        group = self.group_of(columns)
+        widths = list(bits) if len(bits) > 1 else list(bits) * len(self.groups(columns))
+        runs = flat_runs(widths, columns % group != 0)
+        return ops().trellis_storage(rows, columns, self.taps, group, runs, self.nodes == "additive")
+
+    def check(self, bits: Sequence[int]) -> None:
+        super().check(bits)
+        if not max(bits) < self.taps <= 20:
+            raise GLVQError(f"the taps of a trellis are more than the bits, and 20 at most, not {self.taps}")
+        if self.nodes not in ("linear", "additive"):
+            raise GLVQError(f"the nodes of a trellis are linear or additive, not {self.nodes}")
+        if self.nodes == "additive" and self.taps % 2:
+            raise GLVQError(f"additive nodes need an even number of taps, not {self.taps}")
+        if self.group < 0:
+            raise GLVQError(f"the group must not be negative, not {self.group}")
+
+    def quantize_layer(self, jobs: Sequence[tuple[Sequence[Matrix], Any]]) -> list[list[Encoded]]:
+        # The search down a column is sequential, so the weights of a layer
+        # share the cores: the largest first, each on one thread.
+        import torch
+
+        todo = [(index, matrix, hessian) for index, (matrices, hessian) in enumerate(jobs) for matrix in matrices]
+        todo.sort(key=lambda job: -job[1].dense.numel())
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            done = {(i, m.name): pool.submit(self._named, m, h) for i, m, h in todo}
+            return [[done[i, m.name].result() for m in matrices] for i, (matrices, _) in enumerate(jobs)]
+
+    def quantize(self, matrices: Sequence[Matrix], hessian) -> list[Encoded]:
+        return self.quantize_layer([(matrices, hessian)])[0]
+
+    def _quantize(self, matrix: Matrix, hessian) -> Encoded:
+        from .learning import ops
+
+        rows, columns = matrix.dense.shape
+        group, additive = self.group_of(columns), self.nodes == "additive"
+        codes, nodes, scales, group_scales, order, runs, proxy_error = ops().quantize_trellis(
+            matrix.dense, hessian, matrix.signs_in, matrix.signs_out, list(matrix.bits), self.taps, group, additive,
+            self.iterations, damping=self.damping, parallel=False,
+        )  # fmt: skip
+        mixed = order.numel() > 0
+        code = TrellisCode(self.taps, group, tuple(zip(runs[::2], runs[1::2])) if mixed else ((runs[0], None),), self.nodes)
+        parts = {"codes": codes, code.nodes_part: nodes, "scales": scales, "group_scales": group_scales}
+        if mixed:
+            parts["order"] = order
+        decoded = code.dequantize(parts, columns, matrix.signs_in, matrix.signs_out)
+        bits = ops().trellis_storage(rows, columns, self.taps, group, runs, additive)
+        return Encoded(code, parts, decoded, bits, proxy_error)
+
+
+QUANTIZERS: dict[str, type[Quantizer]] = {quantizer.family: quantizer for quantizer in (LatticeQuantizer, TrellisQuantizer)}
 
 
 def make(code: str = "lattice", **settings) -> Quantizer:
