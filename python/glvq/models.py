@@ -152,7 +152,7 @@ def _load_folder(path: Path) -> LoadedModel:
     file = None
     if quantization is None:
         file = ModelFile(model, SafetensorsFile(path), path)
-        _compute_buffers(model, path)
+        compute_buffers(model, path)
     model.eval()
     _set_generation_config(model, path)
     return LoadedModel(model, _folder_tokenizer(path), config, path, quantization, file)
@@ -236,11 +236,11 @@ def assign(model, tensors: dict, origin: Path) -> None:
     model.tie_weights()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    _compute_buffers(model, origin)
+    compute_buffers(model, origin)
     model.to(torch.float32)
 
 
-def _compute_buffers(model, origin: Path) -> None:
+def compute_buffers(model, origin: Path) -> None:
     """What is not in checkpoints (frequencies of rotary embeddings) was built
     without values too; modules that have it compute it from the configuration."""
     stored = set(model.state_dict())
@@ -322,7 +322,7 @@ def _load_gguf(path: Path) -> LoadedModel:
             raise
         except Exception as error:  # the tokenizers library raises plain Exceptions
             raise GLVQError(f"{path} cannot be converted: {error}") from error
-    _compute_buffers(model, path)
+    compute_buffers(model, path)
     model.eval()
     return LoadedModel(model, tokenizer, config, path, file=file)
 

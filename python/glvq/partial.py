@@ -137,6 +137,16 @@ class Partial:
         data = read_json(self.folder / f"{name}.json", f"{name} is missing")["data"]
         return {key: opened.get_tensor(key) for key in opened.keys()}, data
 
+    def names(self, prefix: str) -> list[str]:
+        """The finished pieces whose name begins so, in order."""
+        return sorted(name for name in self._names if name.startswith(prefix))
+
+    def discard(self, name: str) -> None:
+        """Forgets a finished piece."""
+        (self.folder / f"{name}.json").unlink()
+        (self.folder / f"{name}.safetensors").unlink()
+        self._names.discard(name)
+
     def remove(self) -> None:
         """Forgets everything: the work is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)

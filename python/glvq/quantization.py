@@ -309,6 +309,18 @@ class LayerWalk:
             for index in range(len(self) if self.file is not None else 0):
                 self._drop(index)
 
+    def _fits(self) -> tuple[bool, int, int]:
+        """Whether all layers fit into memory, their bytes and those free."""
+        size = 4 * sum(p.numel() for layer in self.layers for p in layer.parameters())
+        free = _free_memory()
+        return self.file is None or size <= 0.8 * free, size, free
+
+    @contextmanager
+    def ready(self) -> Iterator[Any]:
+        """The model, to be run: whole if it fits into memory, else streaming."""
+        with self.whole() if self._fits()[0] else self.streaming():
+            yield self.model
+
     @contextmanager
     def whole(self) -> Iterator[Any]:
         """The model with all its weights. Raises GLVQError when they do not fit
@@ -316,9 +328,8 @@ class LayerWalk:
         if self.file is None:
             yield self.model
             return
-        size = 4 * sum(p.numel() for layer in self.layers for p in layer.parameters())
-        free = _free_memory()
-        if size > 0.8 * free:
+        fits, size, free = self._fits()
+        if not fits:
             raise GLVQError(
                 f"the weights need {size / 2**30:.1f} GiB as float32 and {free / 2**30:.1f} GiB are free: too little for "
                 "the model to sample its own text; give --calibration FILE, then one layer at a time is enough"
@@ -392,13 +403,19 @@ def _forward(model, ids, hooks: dict) -> None:
             handle.remove()
 
 
-def _run_layer(layer, hidden, rest, kwargs):
-    """The layer's hidden states, float32. Products inside are bfloat16 where the
-    CPU has instructions for it: twice as fast, and calibration is a statistic."""
+def autocast_bfloat16():
+    """A context in which products are bfloat16 where the CPU has instructions for
+    it: twice as fast."""
     import torch
 
     bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+
+
+def _run_layer(layer, hidden, rest, kwargs):
+    """The layer's hidden states, float32, with products in bfloat16: calibration
+    is a statistic."""
+    with autocast_bfloat16():
         result = layer(hidden, *rest, **kwargs)
     return (result[0] if isinstance(result, tuple) else result).float()
 
