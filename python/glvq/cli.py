@@ -9,6 +9,7 @@ them only, so that ``glvq generate`` starts at once.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import GLVQError
-from .files import refuse_existing
+from .files import read_json, refuse_existing
 from .quantizers import QUANTIZERS, make
 
 app = typer.Typer(
@@ -44,6 +45,8 @@ err = Console(stderr=True)
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same arguments again.")]
 Threads = Annotated[int, typer.Option(help="Threads; 0 uses all cores.", min=0)]
 
 
@@ -63,8 +66,10 @@ def quantize(
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
     seed: Annotated[int, typer.Option(help="Seed of rotations and sampled text. Same input and seed, same bytes.")] = 0,
     rotation: Annotated[str, typer.Option(help="Sides of a weight made incoherent by a random Hadamard rotation: both, in, out, none.")] = "both",
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same arguments again.")] = False,
+    finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the result on the calibration text, as glvq finetune does.")] = False,
+    plot: Annotated[Optional[Path], typer.Option(help="PNG of error and bits of each layer.")] = None,
+    force: Force = False,
+    resume: Resume = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ):
@@ -81,10 +86,12 @@ def quantize(
     quantizer.check([bits])
     text = _read_text(calibration) if calibration else None
     loaded = models.open(model)
-    report = quantize_model(
+    # With fine-tuning the output is the tuned checkpoint; the one before it goes.
+    quantized = output.with_name(f"{output.name}.untuned") if finetune else output
+    report = {} if finetune and resume and quantized.exists() else quantize_model(
         loaded.model,
         loaded.tokenizer,
-        output,
+        quantized,
         bits=bits,
         quantizer=quantizer,
         calibration=text,
@@ -98,16 +105,66 @@ def quantize(
         head_bits=head_bits,
         file=loaded.file,
     )
+    if finetune:
+        from .finetune import Settings
+        from .finetune import finetune as tune
+
+        settings = Settings(length=length, seed=seed)
+        tuned = tune(quantized, output, model, text, settings, force, resume, not quiet and err.is_terminal)
+        seconds = report.get("seconds", 0.0) + tuned["seconds"]
+        report = {**_report(output), **tuned, "seconds": seconds}
+        shutil.rmtree(quantized)
+    if plot:
+        from .report import plot_report
+
+        plot_report(output, plot)
+    names = ("held-out KL before", "held-out KL after", "calibration", "seconds")
     _print(
         {
             "output": str(output),
             "bits per weight": report["bits_per_weight"],
             "weights": report["weights"],
-            "calibration": report["calibration"],
-            "seconds": report["seconds"],
+            **{name: report[name] for name in names if name in report},
         },
         as_json,
     )
+
+
+@app.command("finetune")
+def finetune_(
+    model: Annotated[Path, typer.Argument(help="Quantized checkpoint.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the tuned checkpoint to write.")],
+    reference: Annotated[Path, typer.Option(help="The model that was quantized: Hugging Face folder or GGUF file.")],
+    text: Annotated[Optional[Path], typer.Option(help="Text file to tune on. Without it the reference samples one.")] = None,
+    tune: Annotated[str, typer.Option(help="What is tuned, separated by commas: scales, norms (and biases), generators (of lattices).")] = "scales,norms",
+    windows: Annotated[int, typer.Option(help="Windows to tune on; fewer when the text is shorter.", min=1)] = 256,
+    length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
+    held_out: Annotated[int, typer.Option(help="Further windows that decide when to stop.", min=1)] = 8,
+    epochs: Annotated[float, typer.Option(help="Passes over the windows.")] = 1.0,
+    batch: Annotated[int, typer.Option(help="Windows per step.", min=1)] = 2,
+    rate: Annotated[float, typer.Option(help="Learning rate, relative to the numbers that are tuned.")] = 5e-3,
+    seed: Annotated[int, typer.Option(help="Seed of the order of windows, and of sampled text.")] = 0,
+    force: Force = False,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+):
+    """Tune the scales and norms of a quantized checkpoint to the reference's predictions.
+
+    The codes stay, so the result is a checkpoint of the same format, size and speed. The loss is the KL divergence of all predictions.
+    """
+    from .finetune import Settings
+    from .finetune import finetune as run
+
+    _check_output(output, force)
+    settings = Settings(
+        tuple(tune.split(",")), windows, length, held_out, epochs, batch, rate, seed=seed
+    )
+    settings.check()
+    content = _read_text(text) if text else None
+    report = run(model, output, reference, content, settings, force, resume, not quiet and err.is_terminal)
+    report.pop("history")
+    _print({"output": str(output), **report}, as_json)
 
 
 @app.command("compile")
@@ -195,9 +252,14 @@ def eval_(
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="Quantized checkpoint or artefact.")],
+    plot: Annotated[Optional[Path], typer.Option(help="PNG of error and bits of each layer of a checkpoint.")] = None,
     as_json: AsJson = False,
 ):
     """Show what is inside a quantized checkpoint or an artefact."""
+    if plot:
+        from .report import plot_report
+
+        plot_report(path, plot)
     from .inspect import describe
 
     summary, rows = describe(path)
@@ -220,6 +282,11 @@ def _print(values: dict, as_json: bool):
     width = max(len(key) for key in values)
     for key, value in values.items():
         print(f"{key:<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
+
+
+def _report(folder: Path) -> dict:
+    """The totals that quantization left in a checkpoint."""
+    return read_json(folder / "quantization_report.json", f"{folder} has no quantization_report.json")
 
 
 def _check_output(output: Path, force: bool):
