@@ -43,6 +43,7 @@ void glvq::buildLowerToNVVMPipeline(OpPassManager &pm,
   pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
   bufferization::buildBufferDeallocationPipeline(
       pm, bufferization::BufferDeallocationPipelineOptions());
+  pm.addPass(createAllocateOnDevicePass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
 
   // Device.

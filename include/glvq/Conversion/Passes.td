@@ -49,6 +49,29 @@ def ConvertGLVQToGPUPass : Pass<"convert-glvq-to-gpu", "::mlir::ModuleOp"> {
   ];
 }
 
+def AllocateOnDevicePass : Pass<"glvq-allocate-on-device", "::mlir::ModuleOp"> {
+  let summary = "Allocate buffers where kernels can see them";
+  let description = [{
+    In a module with kernels, `memref.alloc` becomes `gpu.alloc`, and
+    `memref.dealloc` `gpu.dealloc`. A buffer that only kernels touch lies in the
+    memory of the device; one that host code touches as well, or returns, is
+    `host_shared`.
+
+    ```mlir
+    %folded = memref.alloc(%n) : memref<?x576xf32>
+    ```
+    becomes
+    ```mlir
+    %0 = gpu.wait async
+    %folded, %1 = gpu.alloc async [%0] (%n) : memref<?x576xf32>
+    gpu.wait [%1]
+    ```
+
+    Run it after the deallocation of buffers, which knows only the ops of memref.
+  }];
+  let dependentDialects = ["::mlir::gpu::GPUDialect"];
+}
+
 def AttachNVVMTargetPass : Pass<"glvq-attach-nvvm-target", "::mlir::ModuleOp"> {
   let summary = "Say for which GPU the kernels of the module are compiled";
   let description = [{

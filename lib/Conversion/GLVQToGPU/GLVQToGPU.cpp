@@ -51,6 +51,9 @@ private:
   /// A buffer of a tensor that is only read; buffers stay what they are.
   FailureOr<Value> getInput(KernelBuilder &b, Operation *op, Value value);
   Value getPointer(KernelBuilder &b, Value buffer);
+  /// Runs `body` unless `count`, of tokens or vectors, is zero: an empty grid
+  /// is an error.
+  void unlessEmpty(KernelBuilder &b, Value count, function_ref<void()> body);
   void launch(KernelBuilder &b, gpu::GPUFuncOp kernel, Value gridX, Value gridY,
               ArrayRef<Value> operands);
 
@@ -106,6 +109,19 @@ Value Lowering::getPointer(KernelBuilder &b, Value buffer) {
   address = arith::IndexCastOp::create(b, b.getI64Type(), address);
   return LLVM::IntToPtrOp::create(
       b, LLVM::LLVMPointerType::get(b.getContext(), globalSpace), address);
+}
+
+void Lowering::unlessEmpty(KernelBuilder &b, Value count,
+                           function_ref<void()> body) {
+  std::optional<int64_t> known = getConstantIntValue(count);
+  if (known && *known != 0)
+    return body();
+  Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, count,
+                                     arith::ConstantIndexOp::create(b, 0));
+  auto branch = scf::IfOp::create(b, some, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  body();
 }
 
 void Lowering::launch(KernelBuilder &b, gpu::GPUFuncOp kernel, Value gridX,
@@ -216,10 +232,12 @@ LogicalResult Lowering::lower(MatmulOp op) {
     if (code.isMixed())
       foldOperands.push_back(pointers[3]);
     foldOperands.push_back(folded);
-    launch(b, fold, tokens,
-           arith::ConstantIndexOp::create(
-               b, llvm::divideCeil(layout.foldedSize, blockSize)),
-           foldOperands);
+    unlessEmpty(b, tokens, [&] {
+      launch(b, fold, tokens,
+             arith::ConstantIndexOp::create(
+                 b, llvm::divideCeil(layout.foldedSize, blockSize)),
+             foldOperands);
+    });
     operands = {folded, pointers[0], pointers[2]};
   } else {
     operands = {getPointer(b, *input)};
@@ -250,10 +268,10 @@ LogicalResult Lowering::lower(MatmulOp op) {
     launch(b, matmul, ceilDiv(b, rows, blockSize / lanes),
            ceilDiv(b, tokens, tokensAtOnce), operands);
   };
-  if (!inputType.isDynamicDim(0)) {
-    launchFor(inputType.getDimSize(0) == 1 ? 1 : manyTokens);
-  } else {
-    Value single = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, tokens,
+  unlessEmpty(b, tokens, [&] {
+    if (!inputType.isDynamicDim(0))
+      return launchFor(inputType.getDimSize(0) == 1 ? 1 : manyTokens);
+    Value single = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tokens,
                                          arith::ConstantIndexOp::create(b, 1));
     auto branch = scf::IfOp::create(b, single, /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(b);
@@ -261,7 +279,7 @@ LogicalResult Lowering::lower(MatmulOp op) {
     launchFor(1);
     b.setInsertionPointToStart(branch.elseBlock());
     launchFor(manyTokens);
-  }
+  });
 
   if (onTensors) {
     b.setInsertionPoint(op);
@@ -314,7 +332,10 @@ LogicalResult Lowering::lower(HadamardOp op) {
         buildHadamardKernel(kernel, module, name, op.getSize(), op.getInverse(),
                             op.getSigns() != nullptr, type.getElementType());
       });
-  launch(b, hadamard, vectors, arith::ConstantIndexOp::create(b, 1), operands);
+  unlessEmpty(b, vectors, [&] {
+    launch(b, hadamard, vectors, arith::ConstantIndexOp::create(b, 1),
+           operands);
+  });
   Value result = bufferization::ToTensorOp::create(b, type, output,
                                                    /*restrict=*/true,
                                                    /*writable=*/true);

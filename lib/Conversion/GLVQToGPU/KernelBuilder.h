@@ -56,6 +56,11 @@ public:
                                          getFunctionType(types, {}), workgroup);
     kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), getUnitAttr());
     kernel.setKnownBlockSize(ArrayRef<int32_t>{blockSize, 1, 1});
+    // LLVM assumes that arrays of no alignment have one for vectors, but PTX is
+    // given that of their elements.
+    for (unsigned i = 0; i != workgroup.size(); ++i)
+      kernel.setWorkgroupAttributionAttr(
+          i, LLVM::LLVMDialect::getAlignAttrName(), getI64IntegerAttr(16));
     // Without it ptxas aims at full occupancy, and spills to get there.
     kernel->setAttr("nvvm.minctasm", getI32IntegerAttr(2));
     for (auto [index, parameter] : llvm::enumerate(parameters)) {

@@ -42,6 +42,8 @@ def tensor_type(array, dynamic=()):
 class Program:
     """A module of functions, and a main that calls each and prints its result."""
 
+    RUNNER = ["mlir-runner", "-O0", "-e", "main", "--entry-point-result=void"]
+
     def __init__(self, mlir_lib):
         self.mlir_lib = mlir_lib
         self.functions, self.calls = [], []
@@ -94,8 +96,7 @@ class Program:
             for name in ("runner", "c_runner")
         ]
         ran = subprocess.run(
-            ["mlir-runner", "-O0", "-e", "main", "--entry-point-result=void"]
-            + ["--shared-libs=" + ",".join(libraries)],
+            [*self.RUNNER, "--shared-libs=" + ",".join(libraries)],
             input=lowered,
             capture_output=True,
             text=True,
