@@ -29,7 +29,7 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT Runtime)
 
 set(python_tools glvq-run)
 if(GLVQ_ENABLE_COMPILER)
-  set(compiler_tools glvq-compile glvq-lsp-server glvq-opt)
+  set(compiler_tools glvq-compile glvq-emulate glvq-lsp-server glvq-opt)
   # libMLIR and libLLVM stay where they were found.
   set_target_properties(${compiler_tools} PROPERTIES INSTALL_RPATH_USE_LINK_PATH TRUE)
   install(TARGETS ${compiler_tools} RUNTIME COMPONENT Compiler)
