@@ -81,6 +81,7 @@ void glvq::buildLowerToLLVMPipeline(OpPassManager &pm,
 
   // To LLVM.
   pm.addPass(createConvertVectorToSCFPass());
+  pm.addPass(createExpandDynamicShapesPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   pm.addPass(createSCFToControlFlowPass());

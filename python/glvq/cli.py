@@ -39,7 +39,7 @@ app = typer.Typer(
 
         glvq generate model.glvq --prompt "Once upon a time"
 
-    MODEL is a Hugging Face folder or a GGUF file.""",
+    MODEL is a Hugging Face folder or a GGUF file, of a language model or an encoder.""",
 )
 err = Console(stderr=True)
 
@@ -79,6 +79,7 @@ def quantize(
     lattice generators are fitted in closed form. Embeddings and head are rounded to --head-bits; norms keep their precision.
     """
     from . import models
+    from .encoders import quantize_encoder
     from .quantization import quantize_model
 
     _check_output(output, force)
@@ -86,9 +87,12 @@ def quantize(
     quantizer.check([bits])
     text = _read_text(calibration) if calibration else None
     loaded = models.open(model)
+    if finetune and not loaded.is_causal_lm:
+        raise GLVQError(f"--finetune is for language models; {model} holds an encoder")
     # With fine-tuning the output is the tuned checkpoint; the one before it goes.
     quantized = output.with_name(f"{output.name}.untuned") if finetune else output
-    report = {} if finetune and resume and quantized.exists() else quantize_model(
+    quantize_it = quantize_model if loaded.is_causal_lm else quantize_encoder
+    report = {} if finetune and resume and quantized.exists() else quantize_it(
         loaded.model,
         loaded.tokenizer,
         quantized,
@@ -169,18 +173,24 @@ def finetune_(
 
 @app.command("compile")
 def compile_(
-    model: Annotated[Path, typer.Argument(help="Quantized checkpoint, Hugging Face folder or GGUF file.")],
+    model: Annotated[Path, typer.Argument(help="Quantized checkpoint, Hugging Face folder, GGUF file, or .pt2 file of torch.export.save.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Artefact folder to write.")],
+    checkpoint: Annotated[Optional[Path], typer.Option(help="Quantized weights of a .pt2 file, by quantize_module.")] = None,
     target: Annotated[str, typer.Option(help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:<LLVM CPU name>.")] = "cpu",
     save_ir: Annotated[Optional[Path], typer.Option(help="Folder for the IR after each stage.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing artefact.")] = False,
     quiet: Quiet = False,
 ):
-    """Compile a model ahead of time into an artefact that needs neither Python nor torch."""
+    """Compile a model ahead of time into an artefact that needs neither Python nor torch.
+
+    Language models get the entries **prefill** and **decode** and run with glvq generate. Encoders (BERT) and exported modules get
+    **forward** and run with glvq-run: glvq-run ARTEFACT --list shows its inputs, glvq-run ARTEFACT --entry forward --input x=x.npy
+    --output y=y.npy calls it.
+    """
     from .compiler import compile_model
 
     start = time.perf_counter()
-    compile_model(model, output, target, save_ir, force, quiet)
+    compile_model(model, output, target, save_ir, force, quiet, checkpoint)
     if not quiet:
         err.print(f"{output}: compiled in {time.perf_counter() - start:.1f} s")
 

@@ -1,4 +1,4 @@
-"""From a model or a quantized checkpoint to an artefact.
+"""From a model, a module or a quantized checkpoint to an artefact.
 
 The import is Python (torch.export); everything after it is ``glvq-compile``,
 which this module runs.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ._native import tool
@@ -31,15 +33,74 @@ def compile_model(
     save_ir: str | Path | None = None,
     force: bool = False,
     quiet: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Path:
     """Compiles ``source`` ahead of time into the folder ``output``.
 
-    ``source``: a quantized checkpoint, a Hugging Face folder or a GGUF file.
+    ``source``: a quantized checkpoint, a Hugging Face folder, a GGUF file, or a
+    ``.pt2`` file of torch.export.save. Decoder-only language models get the
+    entries ``prefill`` and ``decode``, all others ``forward``.
     ``target``: ``cpu`` (this machine), ``cpu:x86-64-v3``, ``cpu:x86-64-v4``, …
+    ``checkpoint``: the folder that quantize_module wrote for the module in a
+    ``.pt2`` file, whose own weights are not used then.
     Raises GLVQError with the compiler's diagnostics; nothing is left at
     ``output`` then.
     """
     source, output = Path(source), Path(output)
+    _check_target(target)
+    refuse_existing(output, force)
+    from . import encoders, importer, models
+
+    with _Compilation(output, target, save_ir, force, quiet) as compilation:
+        if source.suffix == ".pt2":
+            program = models.load_program(source)
+            text = importer.import_program(program, source.stem)
+            compilation.run(text, checkpoint or compilation.save_weights(program.state_dict))
+            return output
+        if checkpoint is not None:
+            raise GLVQError(f"weights of their own are for .pt2 files only; {source} says itself where its weights are")
+        loaded = models.load(source)
+        checkpoint = source
+        # Weight arguments are float32 and named as in named_parameters(); a
+        # plain folder may name or type them otherwise.
+        if loaded.quantization is None:
+            checkpoint = compilation.scratch / "checkpoint"
+            models.save_checkpoint(loaded, checkpoint)
+        text = importer.import_causal_lm(loaded.model) if loaded.is_causal_lm else encoders.import_encoder(loaded.model)
+        del loaded
+        compilation.run(text, checkpoint)
+    return output
+
+
+def compile_module(
+    module,
+    example_inputs,
+    output: str | Path,
+    dynamic_shapes=None,
+    checkpoint: str | Path | None = None,
+    target: str = "cpu",
+    save_ir: str | Path | None = None,
+    force: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Compiles any nn.Module that torch.export can trace; its entry is ``forward``.
+
+    ``example_inputs`` is the tuple of positional arguments, ``dynamic_shapes`` as
+    torch.export takes it. ``checkpoint`` is the folder that quantize_module
+    wrote for this module; without one the module's own weights are used. The
+    rest, and the errors, are compile_model's.
+    """
+    _check_target(target)
+    refuse_existing(Path(output), force)
+    from . import importer
+
+    with _Compilation(Path(output), target, save_ir, force, quiet) as compilation:
+        text = importer.import_module(module, example_inputs, dynamic_shapes)
+        compilation.run(text, checkpoint or compilation.save_weights(module.state_dict()))
+    return Path(output)
+
+
+def _check_target(target: str) -> None:
     device = target.split(":", 1)[0]
     if device != "cpu":
         raise GLVQError(
@@ -47,34 +108,61 @@ def compile_model(
             if device == "cuda"
             else f"unknown target {target!r}; use cpu, cpu:x86-64-v3, cpu:x86-64-v4 or cpu:<LLVM CPU name>"
         )
-    refuse_existing(output, force)
 
-    from . import importer, models
 
-    with tempfile.TemporaryDirectory(prefix="glvq-compile-") as scratch:
-        loaded = models.load(source)
-        checkpoint = source
-        # Weight arguments are float32 and named as in named_parameters(); a
-        # plain folder may name or type them otherwise.
-        if loaded.quantization is None:
-            checkpoint = Path(scratch) / "checkpoint"
-            models.save_checkpoint(loaded, checkpoint)
-        module = Path(scratch) / "model.mlir"
-        module.write_text(importer.import_causal_lm(loaded.model))
-        del loaded
-        if save_ir:
-            Path(save_ir).mkdir(parents=True, exist_ok=True)
-            (Path(save_ir) / "0-imported.mlir").write_text(module.read_text())
-        command = [tool("glvq-compile"), str(module), "--checkpoint", str(checkpoint), "-o", str(output), "--target", target]
+class _Compilation:
+    """A run of glvq-compile with a scratch folder for what it reads."""
+
+    def __init__(self, output: Path, target: str, save_ir, force: bool, quiet: bool):
+        self.output, self.target, self.save_ir, self.force, self.quiet = output, target, save_ir, force, quiet
+
+    def __enter__(self) -> _Compilation:
+        self._folder = tempfile.TemporaryDirectory(prefix="glvq-compile-")
+        self.scratch = Path(self._folder.name)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._folder.cleanup()
+
+    def save_weights(self, state: dict) -> Path:
+        """Writes the tensors of a state dictionary as a checkpoint."""
+        from safetensors.torch import save_file
+
+        folder = self.scratch / "checkpoint"
+        folder.mkdir()
+        # Tied tensors have several names, and safetensors wants no shared memory.
+        tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    def run(self, text: str, checkpoint: str | Path) -> None:
+        module = self.scratch / "model.mlir"
+        module.write_text(text)
+        command = [tool("glvq-compile"), module, "--checkpoint", checkpoint, "-o", self.output, "--target", self.target]
         for name in ATTACHED:
-            if (checkpoint / name).exists():
-                command += ["--attach", str(checkpoint / name)]
-        if save_ir:
-            command += ["--save-ir", str(save_ir)]
-        if force:
+            if (Path(checkpoint) / name).exists():
+                command += ["--attach", Path(checkpoint) / name]
+        if self.save_ir:
+            Path(self.save_ir).mkdir(parents=True, exist_ok=True)
+            (Path(self.save_ir) / "0-imported.mlir").write_text(text)
+            command += ["--save-ir", self.save_ir]
+        if self.force:
             command.append("--force")
-        result = subprocess.run(command, stderr=subprocess.PIPE if quiet else None, text=True)
-        if result.returncode:
-            details = f":\n{result.stderr.strip()}" if result.stderr else ""
-            raise GLVQError(f"glvq-compile failed with status {result.returncode}{details}")
-    return output
+        with _process([str(word) for word in command], self.quiet) as process:
+            errors = process.communicate()[1]
+        if process.returncode:
+            details = f":\n{errors.strip()}" if errors else ""
+            raise GLVQError(f"glvq-compile failed with status {process.returncode}{details}")
+
+
+@contextmanager
+def _process(command: list[str], quiet: bool) -> Iterator[subprocess.Popen]:
+    """A child that is told to end when this process is interrupted, and has the
+    time to clean up then: subprocess.run would kill it."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE if quiet else None, text=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()

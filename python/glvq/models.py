@@ -33,8 +33,10 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 
-# By `general.architecture` of a GGUF file.
-GGUF_ARCHITECTURES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+# Types of the decoder-only models that import_causal_lm takes. GGUF files say
+# the same in their `general.architecture`.
+DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+GGUF_ARCHITECTURES = DECODERS
 
 
 @dataclass
@@ -53,6 +55,13 @@ class LoadedModel:
     source: Path
     quantization: dict | None = None
     file: ModelFile | None = None
+
+    @property
+    def is_causal_lm(self) -> bool:
+        """Whether it writes text, so that it gets `prefill` and `decode`."""
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        return type(self.model).__name__ == MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(self.config.model_type)
 
 
 class ModelFile:
@@ -125,6 +134,8 @@ def open(path: str | Path) -> LoadedModel:  # noqa: A001 - glvq.models.open read
     if not path.exists():
         raise GLVQError(f"{path} does not exist")
     if path.is_file():
+        if path.suffix == ".pt2":
+            raise GLVQError(f"{path} is an exported program, which only glvq compile takes; quantize modules with quantize_module")
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
                 raise GLVQError(f"{path} is neither a folder with config.json nor a GGUF file")
@@ -148,11 +159,16 @@ def _load_folder(path: Path) -> LoadedModel:
             f"{path} is quantized by '{quantization.get('quant_method')}'; glvq reads plain checkpoints and its own"
         )
     config = _configuration(settings, config_file)
-    model = _build(config, config_file)
     file = None
-    if quantization is None:
+    if quantization is not None:
+        model = _build(config, config_file)
+        compute_buffers(model, path)
+    elif config.model_type in DECODERS:
+        model = _build(config, config_file)
         file = ModelFile(model, SafetensorsFile(path), path)
         compute_buffers(model, path)
+    else:
+        model = _from_pretrained(config, path)
     model.eval()
     _set_generation_config(model, path)
     return LoadedModel(model, _folder_tokenizer(path), config, path, quantization, file)
@@ -174,19 +190,31 @@ def _configuration(settings: dict, origin: Path):
         raise GLVQError(f"{origin} is not a valid configuration of a {kind} model: {error}") from error
 
 
+def _architecture(config, origin: Path):
+    """The class of a model: what `architectures` names, except that decoders
+    are always built with their head, also when saved without it."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES
+
+    kind = config.model_type
+    base = MODEL_MAPPING_NAMES.get(kind)
+    name = (config.architectures or [base])[0]
+    if name == base and kind in DECODERS:
+        name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind]
+    found = getattr(transformers, name, None) if isinstance(name, str) else None
+    if found is None or getattr(found, "config_class", None) is not type(config):
+        raise GLVQError(f"{origin}: Transformers has no architecture '{name}' for the model_type '{kind}'")
+    return found
+
+
 def _build(config, origin: Path):
     """The model of a configuration, without weights (on the meta device)."""
     import torch
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise GLVQError(
-            f"{origin}: '{config.model_type}' is not a causal language model; import other modules with "
-            "glvq.importer.import_module"
-        )
+    architecture = _architecture(config, origin)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            model = architecture._from_config(config, dtype=torch.float32)
     except (ValueError, RuntimeError, TypeError, ZeroDivisionError) as error:
         raise GLVQError(f"{origin}: no model can be built from this configuration: {error}") from error
     model.tie_weights()
@@ -257,6 +285,35 @@ def compute_buffers(model, origin: Path) -> None:
         raise GLVQError(f"{origin}: some tensors of the model have no values; please report this")
 
 
+def _from_pretrained(config, path: Path):
+    """The model in a folder, by Transformers: checkpoints of encoders have names
+    of several generations, which it translates."""
+    import torch
+    from safetensors import SafetensorError
+
+    architecture = _architecture(config, path / "config.json")
+    SafetensorsFile(path)  # for its errors
+    with _silent_transformers():
+        try:
+            model, report = architecture.from_pretrained(
+                path, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+            raise GLVQError(f"{path} cannot be loaded as {architecture.__name__}: {str(error).splitlines()[0]}") from error
+    if report["mismatched_keys"]:
+        name, stored, expected = sorted(report["mismatched_keys"])[0]
+        raise GLVQError(
+            f"{path}: tensor '{name}' has the shape {list(stored)}, but the configuration says {list(expected)}"
+        )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise GLVQError(f"{path}: tensor '{missing[0]}'{more} of the model is missing in the file; download it again")
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model
+
+
 def _set_generation_config(model, path: Path) -> None:
     from transformers import GenerationConfig
 
@@ -325,6 +382,20 @@ def _load_gguf(path: Path) -> LoadedModel:
     compute_buffers(model, path)
     model.eval()
     return LoadedModel(model, tokenizer, config, path, file=file)
+
+
+def load_program(path: str | Path):
+    """The torch.export.ExportedProgram in a `.pt2` file."""
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise GLVQError(f"{path} does not exist")
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # zip files, JSON and torch's own; they share no base
+        reason = str(error).strip().split("\n")[0]
+        raise GLVQError(f"{path} is truncated or not a program of torch.export.save: {reason}") from error
 
 
 class _silent_transformers:

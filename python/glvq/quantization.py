@@ -569,11 +569,14 @@ def quantize_module(
     force: bool = False,
     progress: bool = False,
     keep: Callable[[str], bool] = lambda name: False,
+    tokenizer=None,
+    source: str | None = None,
 ) -> dict:
     """Quantizes every nn.Linear of any module, with the Hessians of example
     inputs (tuples of positional arguments), and writes ``output``.
 
-    ``keep(name)`` true leaves a linear as it is. The Hessians are those of the
+    ``keep(name)`` true leaves a linear as it is; ``tokenizer`` is written beside
+    the weights; ``source`` says in the report what the inputs are. The Hessians are those of the
     unquantized module and all held at once: for language models
     quantize_model is better. ``config.json`` has no model configuration but
     the quantization, unless the module carries one.
@@ -594,13 +597,19 @@ def quantize_module(
         for arguments in inputs:
             module(*arguments)
             count += 1
-    report = Report(f"{count} example inputs", seed)
+    report = Report(source or f"{count} example inputs", seed)
     weights = _Weights(quantizer, bits, seed, rotation, report)
     with progress_bar(progress, "quantizing", 1) as advance:
         weights.quantize(linears, hessians)
         advance(1, f"{len(linears)} weights")
-    config = getattr(module, "config", None)
-    settings = _own_settings(config) if hasattr(config, "to_dict") else {}
-    tensors = weights.all_tensors(module)
-    checkpoint.write(output, settings, weights.weights, tensors, seed, report.write, force)
+    config, settings = getattr(module, "config", None), {}
+    if hasattr(config, "to_dict"):
+        settings = {**_own_settings(config), "architectures": [type(module).__name__], "dtype": "float32"}
+
+    def add_files(folder: Path) -> None:
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        report.write(folder)
+
+    checkpoint.write(output, settings, weights.weights, weights.all_tensors(module), seed, add_files, force)
     return {**report.summary(), "seconds": time.perf_counter() - start}

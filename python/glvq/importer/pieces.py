@@ -57,6 +57,8 @@ class Piece:
     arguments: list[Argument]
     result_names: list[str]
     result_shapes: list[list[int | str] | None]
+    # By symbol: the least and the largest size that the code is right for, if any.
+    ranges: dict[str, tuple[int, int]]
     module: ir.Module = field(repr=False)
 
     @property
@@ -113,10 +115,23 @@ def _symbolic(value) -> list[int | str] | None:
     return [s if isinstance(s, int) else str(s.node.expr) for s in value.shape]
 
 
+def _cumsum(x, dim, *, dtype=None):
+    """Running sums as products with a triangle of ones: torch-mlir has a scan of
+    its own dialect for them. For short sums, such as positions in a text."""
+    n = x.shape[dim]
+    index = torch.arange(n, device=x.device)
+    x = x.to(dtype or (x.dtype if x.dtype.is_floating_point else torch.int64)).movedim(dim, -1)
+    return torch.where(index[:, None] >= index, x.unsqueeze(-2), 0).sum(-1).movedim(-1, dim)
+
+
 def _decompositions() -> dict:
     """torch-mlir's, and torch's own for GELU: torch-mlir's lowering of the tanh
     form has sqrt(2/pi) as 0.797724 (it is 0.797885), an error of 1e-4."""
-    return {**get_decomposition_table(), **torch._decomp.get_decompositions([torch.ops.aten.gelu])}
+    return {
+        **get_decomposition_table(),
+        **torch._decomp.get_decompositions([torch.ops.aten.gelu]),
+        torch.ops.aten.cumsum.default: _cumsum,
+    }
 
 
 def _strip_assertions(program: torch.export.ExportedProgram) -> None:
@@ -248,6 +263,20 @@ def _split_dynamic_views(program: torch.export.ExportedProgram) -> None:
     graph.eliminate_dead_code()
 
 
+def _ranges(program: torch.export.ExportedProgram) -> dict[str, tuple[int, int]]:
+    """What the export assumed of each dynamic size, where it assumed anything."""
+    largest = 2**31 - 1
+
+    def bound(value, otherwise: int) -> int:
+        return int(value) if value.is_finite and abs(value) <= largest else otherwise
+
+    ranges = {
+        str(symbol): (max(0, bound(range.lower, 0)), bound(range.upper, largest))
+        for symbol, range in program.range_constraints.items()
+    }
+    return {symbol: range for symbol, range in ranges.items() if range != (0, largest)}
+
+
 def _result_names(program: torch.export.ExportedProgram, count: int) -> list[str]:
     """`output`, the keys of a dictionary-like result, or `output.N`."""
     tree = torch.utils._pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
@@ -283,14 +312,23 @@ def make_piece(
     module = materialized(module)
     try:
         with _quiet(), torch.no_grad():
-            program = torch.export.export(
-                module, arguments, dynamic_shapes=dynamic_shapes, strict=False
-            )
-            program = program.run_decompositions(_decompositions())
+            program = torch.export.export(module, arguments, dynamic_shapes=dynamic_shapes, strict=False)
     except Exception as e:
         # The first paragraph says what; what follows is advice to debug torch.
         reason = str(e).split("\n\n")[0]
         raise ImporterError(f"torch.export cannot trace '{name}' ({type(module).__name__}): {reason}") from e
+    return program_piece(context, name, program, type(module).__name__)
+
+
+def program_piece(context: ir.Context, name: str, program: torch.export.ExportedProgram, origin: str) -> Piece:
+    """Imports an exported program as a function called `name`; `origin` says
+    in errors where it comes from. Raises ImporterError like make_piece."""
+    try:
+        with _quiet(), torch.no_grad():
+            program = program.run_decompositions(_decompositions())
+    except Exception as e:
+        reason = str(e).split("\n\n")[0]
+        raise ImporterError(f"torch.export cannot decompose '{name}' ({origin}): {reason}") from e
     _strip_assertions(program)
     _expand_small_powers(program)
     _split_dynamic_views(program)
@@ -334,7 +372,7 @@ def make_piece(
                 backend_legal_ops=["aten.flatten.using_ints", "aten.unflatten.int"],
             )
     except Exception as e:
-        raise ImporterError(f"torch-mlir cannot lower '{name}' ({type(module).__name__}): {e}") from e
+        raise ImporterError(f"torch-mlir cannot lower '{name}' ({origin}): {e}") from e
 
     function = next(op for op in imported.body.operations if op.operation.name == "func.func").operation
     with context, ir.Location.unknown(context):
@@ -345,7 +383,7 @@ def make_piece(
         # Cleaning up may have taken the last use of an argument.
         kept = _settle_arguments(name, function, kept, [None] * len(kept))
         _check_dialects(name, function)
-    return Piece(function, kept, result_names, result_shapes, imported)
+    return Piece(function, kept, result_names, result_shapes, _ranges(program), imported)
 
 
 def _walk(operation: ir.Operation):
@@ -393,6 +431,19 @@ def _settle_arguments(name, function, entries, constants) -> list[Argument]:
         if attribute in function.attributes:
             del function.attributes[attribute]
     return kept
+
+
+def merge_weights(piece: Piece, names: dict[str, str]) -> None:
+    """Renames weights; those that get the same name become one argument. Use
+    inside the context of the piece."""
+    block, merged = piece.function.regions[0].blocks[0], {}
+    for argument, value in zip(piece.arguments, block.arguments):
+        if argument.kind == "weight":
+            argument.name = names.get(argument.name, argument.name)
+            first = merged.setdefault(argument.name, value)
+            if first != value:
+                value.replace_all_uses_with(first)
+    piece.arguments = _settle_arguments("", piece.function, piece.arguments, [None] * len(piece.arguments))
 
 
 def _check_dialects(name: str, function: ir.Operation) -> None:

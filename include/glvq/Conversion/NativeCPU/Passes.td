@@ -61,6 +61,22 @@ def ExpandCopiesPass : Pass<"glvq-expand-copies"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
+def ExpandDynamicShapesPass : Pass<"glvq-expand-dynamic-shapes"> {
+  let summary = "Spell out expand_shape where several sizes of a group are dynamic";
+  let description = [{
+    `memref.expand_shape` may split one dimension into several dynamic ones, since it is given their sizes;
+    `expand-strided-metadata` of MLIR 22 derives the single dynamic size of a group from the others and
+    does not get along with two. They become `memref.reinterpret_cast` before it:
+
+    ```mlir
+    %y = memref.expand_shape %x [[0, 1], [2]] output_shape [%b, %n, 32] : memref<?x32xf32> into memref<?x?x32xf32>
+    // becomes, with %s = %n * 32
+    %y = memref.reinterpret_cast %base to offset: [0], sizes: [%b, %n, 32], strides: [%s, 32, 1]
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::memref::MemRefDialect"];
+}
+
 def LinalgToVectorKernelsPass : Pass<"glvq-linalg-to-vector-kernels"> {
   let summary = "Lower contractions on buffers to register-blocked vector loops";
   let description = [{
