@@ -4,17 +4,20 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The quantizers and their inverses as torch operators. Only this file sees torch;
-// it includes as little of it as possible (torch/torch.h takes a minute).
+// The quantizers and their inverses as torch operators. Only this file sees
+// torch; it includes as little of it as possible (torch/torch.h takes a minute).
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Lattice/BinaryEncoder.h"
 #include "glvq/Lattice/BinaryLayout.h"
 #include "glvq/Lattice/E8.h"
 #include "glvq/Lattice/Hadamard.h"
 #include "glvq/Lattice/Lattice.h"
 #include "glvq/Lattice/Leech.h"
+#include "glvq/Lattice/TrellisEncoder.h"
 #include "glvq/Lattice/TrellisLayout.h"
+#include "glvq/Learning/BinaryQuantizer.h"
 #include "glvq/Learning/LatticeQuantizer.h"
 #include "glvq/Learning/PointQuantizer.h"
 #include "glvq/Learning/TrellisQuantizer.h"
@@ -317,6 +320,115 @@ quantizeTrellis(const at::Tensor &weight,
           makeTensor(result.order, at::kInt),
           flattenRuns(result.runs),
           result.proxyError};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor,
+           std::vector<int64_t>, double>
+quantizeBinary(const at::Tensor &weight,
+               const std::optional<at::Tensor> &hessian,
+               const std::optional<at::Tensor> &signsIn,
+               const std::optional<at::Tensor> &signsOut,
+               at::IntArrayRef pointBits, int64_t dim, int64_t group,
+               int64_t survivors, int64_t iterations, int64_t finalRounds,
+               double damping) {
+  Rotated input(weight, hessian, signsIn, signsOut);
+  learning::BinaryQuantizerOptions options;
+  TORCH_CHECK(survivors >= 0 && iterations >= 1 && finalRounds >= 0,
+              "negative survivors or iterations");
+  options.dim = dim;
+  options.group = group;
+  options.pointBits.assign(pointBits.begin(), pointBits.end());
+  options.survivors = static_cast<unsigned>(survivors);
+  options.iterations = static_cast<unsigned>(iterations);
+  options.finalRounds = static_cast<unsigned>(finalRounds);
+  options.damping = damping;
+  learning::BinaryQuantizerResult result;
+  try {
+    result = learning::quantizeBinary(input.getWeight(), input.rows,
+                                      input.columns, input.getHessian(),
+                                      options, parallelFor);
+  } catch (const std::invalid_argument &error) {
+    TORCH_CHECK(false, "quantize_binary: ", error.what());
+  }
+  int64_t runs = result.runs.size();
+  return {makeTensor(result.codes, at::kInt).view({input.rows, -1}),
+          makeTensor(result.generators, at::kHalf).view({runs, dim, -1}),
+          makeTensor(result.scales, at::kHalf),
+          makeTensor(result.groupScales, at::kHalf),
+          makeTensor(result.order, at::kInt),
+          flattenRuns(result.runs),
+          result.proxyError};
+}
+
+/// The states of sequences along the rows of x, [sequences, length]; nodes are
+/// a filter [L] or tables [2, 2^(L/2)].
+at::Tensor encodeTrellis(const at::Tensor &x, const at::Tensor &nodes,
+                         int64_t bits) {
+  at::Tensor data = toFloat(x), numbers = toFloat(nodes);
+  TORCH_CHECK(data.dim() == 2, "x must be a matrix");
+  bool additive = numbers.dim() == 2;
+  int64_t half = numbers.size(-1);
+  TORCH_CHECK(additive ? numbers.size(0) == 2 && half > 1 && half <= 1024 &&
+                             (half & (half - 1)) == 0
+                       : numbers.dim() == 1 && half >= 2 &&
+                             half <= lattice::maxTrellisTaps,
+              "nodes are a filter of 2 to ", lattice::maxTrellisTaps,
+              " taps, or two tables of a power of two");
+  lattice::TrellisEncoder encoder(
+      additive ? lattice::makeAdditiveNodes(view<float>(numbers))
+               : lattice::makeLinearNodes(view<float>(numbers)),
+      static_cast<unsigned>(std::clamp<int64_t>(bits, 1, 8)));
+  TORCH_CHECK(bits >= 1 && bits <= 8 && bits < encoder.getWindow(),
+              "bits must be 1 to 8, and fewer than those of a window");
+  at::Tensor states = at::empty(data.sizes(), at::kInt);
+  auto *out = reinterpret_cast<uint32_t *>(states.data_ptr<int32_t>());
+  int64_t length = data.size(1);
+  at::parallel_for(0, data.size(0), 1, [&](int64_t begin, int64_t end) {
+    lattice::TrellisEncoder::Scratch scratch;
+    for (int64_t i = begin; i < end; ++i)
+      encoder.encode(view<float>(data).subspan(i * length, length), {},
+                     std::span<uint32_t>(out + i * length, length), scratch);
+  });
+  return states;
+}
+
+/// The bits of the points nearest to the rows of x, [points, d], for the
+/// generator [d, n].
+at::Tensor encodeBinary(const at::Tensor &x, const at::Tensor &generator,
+                        int64_t survivors) {
+  at::Tensor data = toFloat(x), b = toFloat(generator);
+  TORCH_CHECK(data.dim() == 2 && b.dim() == 2 && b.size(0) == data.size(1) &&
+                  b.size(1) >= 1,
+              "x must be [points, d], the generator [d, n]");
+  TORCH_CHECK(survivors >= 1, "survivors must be at least 1");
+  int64_t dim = b.size(0), bits = b.size(1);
+  lattice::BinaryEncoder encoder(view<float>(b), dim, bits, {},
+                                 static_cast<unsigned>(survivors));
+  at::Tensor points = at::empty({data.size(0), bits}, at::kByte);
+  uint8_t *out = points.data_ptr<uint8_t>();
+  at::parallel_for(0, data.size(0), 64, [&](int64_t begin, int64_t end) {
+    lattice::BinaryEncoder::Scratch scratch;
+    for (int64_t i = begin; i < end; ++i)
+      encoder.encode(view<float>(data).subspan(i * dim, dim),
+                     std::span<uint8_t>(out + i * bits, bits), scratch);
+  });
+  return points;
+}
+
+at::Tensor gaussianTaps(int64_t length, int64_t bits) {
+  TORCH_CHECK(bits >= 1 && bits <= 4 && length > bits &&
+                  length <= lattice::maxTrellisTaps,
+              "bits are 1 to 4, taps more than those and at most ",
+              lattice::maxTrellisTaps);
+  return makeTensor(lattice::getGaussianTaps(static_cast<unsigned>(length),
+                                             static_cast<unsigned>(bits)),
+                    at::kFloat);
+}
+
+at::Tensor circulantGenerator(int64_t dim, int64_t bits) {
+  TORCH_CHECK(dim >= 1 && bits >= 1, "dim and bits must be positive");
+  return makeTensor(lattice::makeCirculantGenerator(dim, bits), at::kFloat)
+      .view({dim, bits});
 }
 
 at::Tensor dequantizeLattice(
@@ -728,6 +840,18 @@ TORCH_LIBRARY(glvq, library) {
               "float damping=0.03, bool parallel=True) -> (Tensor codes, "
               "Tensor nodes, Tensor scales, Tensor group_scales, Tensor order, "
               "int[] runs, float proxy_error)");
+  library.def("quantize_binary(Tensor weight, Tensor? hessian, Tensor? "
+              "signs_in, Tensor? signs_out, int[] point_bits, int dim, int "
+              "group, int survivors=32, int iterations=3, int final_rounds=2, "
+              "float damping=0.03) -> (Tensor codes, Tensor generators, Tensor "
+              "scales, Tensor group_scales, Tensor order, int[] runs, float "
+              "proxy_error)");
+  library.def("encode_trellis(Tensor x, Tensor nodes, int bits) -> Tensor");
+  library.def("encode_binary(Tensor x, Tensor generator, int survivors) -> "
+              "Tensor");
+  library.def("gaussian_taps(int length, int bits) -> Tensor", &gaussianTaps);
+  library.def("circulant_generator(int dim, int bits) -> Tensor",
+              &circulantGenerator);
   library.def("dequantize_lattice(Tensor codes, Tensor generators, Tensor "
               "scales, Tensor? order, Tensor? companders, int columns, int "
               "dim, int group, int[] runs, str compander, Tensor? signs_in, "
@@ -762,6 +886,9 @@ TORCH_LIBRARY_IMPL(glvq, CPU, library) {
   library.impl("dequantize_e8p", &dequantizeE8P);
   library.impl("quantize_lattice", &quantizeLattice);
   library.impl("quantize_trellis", &quantizeTrellis);
+  library.impl("quantize_binary", &quantizeBinary);
+  library.impl("encode_trellis", &encodeTrellis);
+  library.impl("encode_binary", &encodeBinary);
   library.impl("dequantize_lattice", &dequantizeLattice);
   library.impl("dequantize_trellis", &dequantizeTrellis);
   library.impl("dequantize_binary", &dequantizeBinary);

@@ -15,9 +15,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 
-from .checkpoint import LatticeCode, TrellisCode
+from .checkpoint import BinaryCode, LatticeCode, TrellisCode
 from .errors import GLVQError
 
 
@@ -249,7 +250,64 @@ class TrellisQuantizer(Quantizer):
         return Encoded(code, parts, decoded, bits, proxy_error)
 
 
-QUANTIZERS: dict[str, type[Quantizer]] = {quantizer.family: quantizer for quantizer in (LatticeQuantizer, TrellisQuantizer)}
+@dataclass(frozen=True)
+class BinaryQuantizer(Quantizer):
+    """#glvq.binary: points of ``dim`` weights as projected hypercubes, found by
+    a search with ``survivors`` beginnings, error feedback in blocks of ``dim``."""
+
+    dim: int = 8
+    group: int = 0
+    survivors: int = 32
+    iterations: int = 3
+    damping: float = 0.03
+
+    family = "binary"
+    widths = range(1, 9)
+
+    def group_of(self, columns: int) -> int:
+        return self.group or default_group(columns, self.dim)
+
+    def _point_bits(self, bits: Sequence[int]) -> list[int]:
+        return [int(width * self.dim) for width in bits]
+
+    def storage_bits(self, rows: int, columns: int, bits: Sequence[int]) -> int:
+        from .learning import ops
+
+        group = self.group_of(columns)
+        widths = self._point_bits(bits if len(bits) > 1 else list(bits) * len(self.groups(columns)))
+        return ops().binary_storage(rows, columns, self.dim, group, flat_runs(widths, columns % group != 0))
+
+    def check(self, bits: Sequence[int]) -> None:
+        super().check(bits)
+        if not 1 <= self.dim <= 32:
+            raise GLVQError(f"the dimension of a binary code must be 1 to 32, not {self.dim}")
+        if self.group < 0 or self.group % self.dim:
+            raise GLVQError(f"the group must be a multiple of the dimension {self.dim}, not {self.group}")
+
+    def _quantize(self, matrix: Matrix, hessian) -> Encoded:
+        from .learning import ops
+
+        rows, columns = matrix.dense.shape
+        group = self.group_of(columns)
+        signs = (matrix.signs_in, matrix.signs_out)
+        codes, generators, scales, group_scales, order, runs, proxy_error = ops().quantize_binary(
+            matrix.dense, hessian, *signs, self._point_bits(matrix.bits), self.dim, group, self.survivors,
+            self.iterations, damping=self.damping,
+        )  # fmt: skip
+        mixed = order.numel() > 0
+        widths = [Fraction(width, self.dim) for width in runs[::2]]
+        code = BinaryCode(self.dim, group, tuple(zip(widths, runs[1::2])) if mixed else ((widths[0], None),))
+        parts = {"codes": codes, "generators": generators, "scales": scales, "group_scales": group_scales}
+        if mixed:
+            parts["order"] = order
+        decoded = code.dequantize(parts, columns, *signs)
+        bits = ops().binary_storage(rows, columns, self.dim, group, runs)
+        return Encoded(code, parts, decoded, bits, proxy_error)
+
+
+QUANTIZERS: dict[str, type[Quantizer]] = {
+    quantizer.family: quantizer for quantizer in (LatticeQuantizer, TrellisQuantizer, BinaryQuantizer)
+}
 
 
 def make(code: str = "lattice", **settings) -> Quantizer:

@@ -19,6 +19,7 @@ from glvq.quantizers import QUANTIZERS, Matrix, make
 FAMILIES = {
     "trellis": (dict(taps=8, group=16), [2, 4, 1], 0.12),
     "trellis, additive": (dict(taps=6, group=16, nodes="additive"), [2, 4, 1], 0.12),
+    "binary": (dict(dim=4, group=16), [2, 4, 1], 0.14),
     "lattice": (dict(dim=4, group=16), [2, 4, 1], 0.16),
 }
 
