@@ -41,6 +41,8 @@ app = typer.Typer(
 
     MODEL is a Hugging Face folder or a GGUF file, of a language model or an encoder.""",
 )
+bench = typer.Typer(no_args_is_help=True, help="Measure: the figures of the documentation, each from one command.")
+app.add_typer(bench, name="bench")
 err = Console(stderr=True)
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")]
@@ -315,6 +317,32 @@ def _read_text(path: Path) -> str:
     if not text.strip():
         raise GLVQError(f"{path} holds no text")
     return text
+
+
+@bench.command("gaussian")
+def bench_gaussian(
+    codes: Annotated[Optional[list[str]], typer.Argument(help="Codes by the beginnings of their names, such as 'trellis'; all without any.")] = None,
+    samples: Annotated[int, typer.Option(help="Weights to quantize; the numbers of a code are counted as stored once for so many.", min=1000)] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+    plot: Annotated[Optional[Path], typer.Option(help="PNG file to draw.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+):
+    """Error of every code on fresh N(0, 1) data at 2 bits a weight, every stored bit counted."""
+    from .bench import gaussian
+    from .progress import progress_bar
+
+    with progress_bar(not quiet and err.is_terminal, "measuring", gaussian.count(codes or ())) as advance:
+        rows = gaussian.run(samples, seed, codes or (), advance)
+    if plot:
+        gaussian.plot(rows, plot)
+    if as_json:
+        print(json.dumps(gaussian.report(rows)))
+        return
+    table = Table("code", "bits", "error", "at 2.000 bits", "seconds")
+    for row in rows:
+        table.add_row(row.code, f"{row.bits:.4f}", f"{row.error:.4f}", f"{row.at_two_bits:.4f}", f"{row.seconds:.1f}")
+    Console().print(table)
 
 
 def main():

@@ -1,0 +1,1 @@
+"""``glvq bench …``: the figures of the documentation, each from one command."""
