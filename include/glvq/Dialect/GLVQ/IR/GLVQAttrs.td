@@ -253,4 +253,76 @@ def GLVQ_PackedIntegerAttr : AttrDef<GLVQ_Dialect, "PackedInteger", [
   }];
 }
 
+def GLVQ_LeechAttr : AttrDef<GLVQ_Dialect, "Leech", [
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    OpAsmAttrInterface]> {
+  let mnemonic = "leech";
+  let summary = "Points of the Leech lattice, given by their numbers";
+  let description = [{
+    Every run of 24 columns of a row is a point v of the Leech lattice:
+
+    w = scales[row] group_scales[slot] v
+
+    The points are those of the shells up to `shells` (norm 16 `shells`): from
+    the origin on, or from shell `first` on. docs/LeechLattice.md has the map
+    between points and numbers, which needs no stored codebook. With
+    `gain` = g > 0 the direction of the point (not the origin) times one of 2^g
+    gains takes its place; with `residual` = r > 0 a point u of shell r alone
+    is added:
+
+    v := gains[i] v / |v|,   v := v + residual_scale u
+
+    ```mlir
+    #glvq.leech<shells = 13, group = 96>
+    #glvq.leech<shells = 12, group = 96, gain = 1>
+    #glvq.leech<shells = 3, group = 96, first = 3>
+    #glvq.leech<shells = 13, group = 96, residual = 3>
+    ```
+
+    These have 2, 2, 1 and 3 bits a weight. The parts, for M rows, K columns and
+    S = ceil(K / group) slots, are `codes` (i32 [M, words]), `scales` (f16 [M]),
+    `group_scales` (f16 [S]), with gains `gains` (f32 [2^g]), with a residual
+    `residual_scale` (f32 [1]).
+  }];
+  let parameters = (ins
+    "int64_t":$shells,
+    "int64_t":$group,
+    DefaultValuedParameter<"int64_t", "0">:$first,
+    DefaultValuedParameter<"int64_t", "0">:$gain,
+    DefaultValuedParameter<"int64_t", "0">:$residual
+  );
+  let assemblyFormat = "`<` struct($shells, $group, $first, $gain, $residual) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Alias in printed IR, e.g. `#leech13_g96`.
+    ::mlir::OpAsmDialectInterface::AliasResult getAlias(::llvm::raw_ostream &os) const;
+  }];
+}
+
+def GLVQ_E8PAttr : AttrDef<GLVQ_Dialect, "E8P", [
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    OpAsmAttrInterface]> {
+  let mnemonic = "e8p";
+  let summary = "Points of the padded E8 codebook of QuIP#";
+  let description = [{
+    Every run of 8 columns of a row is one of 2^16 points v of E8 + 1/4:
+
+    w = scales[row] group_scales[slot] v
+
+    ```mlir
+    #glvq.e8p<group = 96>
+    ```
+
+    The parts, for M rows, K columns and S = ceil(K / group) slots, are `codes`
+    (i32 [M, words]), `scales` (f16 [M]) and `group_scales` (f16 [S]).
+  }];
+  let parameters = (ins "int64_t":$group);
+  let assemblyFormat = "`<` struct($group) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Alias in printed IR, e.g. `#e8p_g96`.
+    ::mlir::OpAsmDialectInterface::AliasResult getAlias(::llvm::raw_ostream &os) const;
+  }];
+}
+
 #endif // GLVQ_DIALECT_GLVQ_IR_GLVQATTRS_TD
