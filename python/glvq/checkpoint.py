@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -59,6 +60,10 @@ class WeightCode:
         RuntimeError when they do not fit together."""
         raise NotImplementedError
 
+    def check(self, part: Callable[[str], Any], columns: int) -> None:
+        """Raises RuntimeError if the tensors of the parts, of the right types
+        and shapes, hold values that the code does not have."""
+
     def _counted_runs(self, columns: int) -> list[tuple[int, int]]:
         return [(width, self.slots(columns) if slots is None else slots) for width, slots in self.runs]
 
@@ -84,29 +89,31 @@ class WeightCode:
         match = re.fullmatch(r"#glvq\.(\w+)<(.*)>", text.strip())
         if not match:
             raise GLVQError(f"'{text}' is not a weight code, such as #glvq.lattice<dim = 8, bits = 2, group = 96>")
-        family = {code.family: code for code in (LatticeCode, TrellisCode, BinaryCode)}.get(match[1])
+        families = {code.family: code for code in (LatticeCode, TrellisCode, BinaryCode, LeechCode, E8PCode)}
+        family = families.get(match[1])
         if family is None:
-            raise GLVQError(f"unknown weight code '{match[1]}'; this version knows lattice, trellis and binary")
+            raise GLVQError(f"unknown weight code '{match[1]}'; this version knows {', '.join(families)}")
         fields = dict(re.findall(r"(\w+)\s*=\s*(\[[^\]]*\]|[\w/]+)", match[2]))
-        names = {field.name for field in dataclasses.fields(family)} - {"runs"} | {"bits"}
+        names = {"bits" if field.name == "runs" else field.name for field in dataclasses.fields(family)}
         unknown = set(fields) - names
         if unknown:
             raise GLVQError(f"'{text}': unknown parameter '{sorted(unknown)[0]}'")
         try:
-            bits = fields.pop("bits")
+            bits = fields.pop("bits") if "bits" in names else None
+            values: dict[str, Any] = {k: v if k in ("compander", "nodes") else int(v) for k, v in fields.items()}
             width = family._parse_width
-            if bits.startswith("["):
+            if bits is not None and bits.startswith("["):
                 pairs = [part.split(":") for part in bits[1:-1].split(",")]
-                runs = tuple((width(w.strip()), int(slots)) for w, slots in pairs)
-            else:
-                runs = ((width(bits), None),)
-            values = {name: value if name in ("compander", "nodes") else int(value) for name, value in fields.items()}
-            code = family(runs=runs, **values)
+                values["runs"] = tuple((width(w.strip()), int(slots)) for w, slots in pairs)
+            elif bits is not None:
+                values["runs"] = ((width(bits), None),)
+            code = family(**values)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            needed = [f.name for f in dataclasses.fields(family) if f.default is dataclasses.MISSING and f.name != "runs"]
-            raise GLVQError(f"'{text}' is malformed: a {family.family} code needs bits, {', '.join(needed)}") from error
+            required = [f.name for f in dataclasses.fields(family) if f.default is dataclasses.MISSING]
+            needed = ["bits"] * ("runs" in required) + [name for name in required if name != "runs"]
+            raise GLVQError(f"'{text}' is malformed: a {family.family} code needs {', '.join(needed)}") from error
         problem = code._problem()
-        if not problem and any(slots is not None and slots < 1 for _, slots in runs):
+        if not problem and any(slots is not None and slots < 1 for _, slots in code.runs):
             problem = "every run has at least one slot"
         if problem:
             raise GLVQError(f"'{text}': {problem}")
@@ -268,6 +275,126 @@ class BinaryCode(WeightCode):
         return None
 
 
+class PointCode(WeightCode):
+    """What the codes with fixed points share: all groups have one rate."""
+
+    dim: ClassVar[int]
+
+    @property
+    def field_bits(self) -> list[int]:
+        """The widths of the fields of a point."""
+        raise NotImplementedError
+
+    @property
+    def runs(self) -> tuple[tuple[int | Fraction, int | None], ...]:  # type: ignore[override]
+        return ((Fraction(sum(self.field_bits), self.dim), None),)
+
+    def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
+        words = sum(-(-(-(-n // self.dim) * sum(self.field_bits)) // 32) for _, n in self._slot_columns(columns))
+        return {
+            "codes": ("I32", [rows, words]),
+            "scales": ("F16", [rows]),
+            "group_scales": ("F16", [self.slots(columns)]),
+        }
+
+    def storage_bits(self, rows: int, columns: int) -> int:
+        sizes = {"I32": 32, "F16": 16, "F32": 32}
+        return sum(sizes[dtype] * math.prod(shape) for dtype, shape in self.parts(rows, columns).values())
+
+
+# Points on the shells 0 … 13 of the Leech lattice.
+LEECH_SHELLS = (
+    1, 0, 196560, 16773120, 398034000, 4629381120, 34417656000, 187489935360, 814879774800, 2975551488000,
+    9486551299680, 27052945920000, 70486236999360, 169931095326720,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LeechCode(PointCode):
+    """``#glvq.leech<…>``."""
+
+    family = "leech"
+    dim = 24
+    shells: int
+    group: int
+    first: int = 0
+    gain: int = 0
+    residual: int = 0
+
+    @property
+    def field_bits(self) -> list[int]:
+        # With gains the origin, which has no direction, is no point.
+        first = self.first or (2 if self.gain else 0)
+        bits = [(sum(LEECH_SHELLS[first : self.shells + 1]) - 1).bit_length() + self.gain]
+        return bits + ([(LEECH_SHELLS[self.residual] - 1).bit_length()] if self.residual else [])
+
+    @property
+    def shape(self) -> list[int]:
+        """As the operators take it."""
+        return [self.shells, self.first, self.gain, self.residual]
+
+    def parts(self, rows: int, columns: int) -> dict[str, tuple[str, list[int]]]:
+        parts = super().parts(rows, columns)
+        if self.gain:
+            parts["gains"] = ("F32", [2**self.gain])
+        if self.residual:
+            parts["residual_scale"] = ("F32", [1])
+        return parts
+
+    def check(self, part: Callable[[str], Any], columns: int) -> None:
+        from .learning import ops
+
+        ops().check_leech(part("codes"), columns, self.shape, self.group)
+
+    def dequantize(self, part: dict, columns: int, signs_in=None, signs_out=None):
+        from .learning import ops
+
+        return ops().dequantize_leech(
+            part["codes"], part["scales"], part["group_scales"], part.get("gains"), part.get("residual_scale"),
+            columns, self.shape, self.group, signs_in, signs_out,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        more = "".join(f", {name} = {value}" for name in ("first", "gain", "residual") if (value := getattr(self, name)))
+        return f"#glvq.leech<shells = {self.shells}, group = {self.group}{more}>"
+
+    def _problem(self) -> str | None:
+        last = len(LEECH_SHELLS) - 1
+        if not 2 <= self.shells <= last or self.first == 1 or not 0 <= self.first <= self.shells:
+            return f"shells are 2 to {last}, from 0 or 2 on"
+        if not 0 <= self.gain <= 8 or self.residual == 1 or not 0 <= self.residual <= last:
+            return f"gains have up to 8 bits, and a residual is on shell 2 to {last}"
+        if self.group < 1 or self.group % self.dim:
+            return "the group must be a multiple of 24"
+        return None
+
+
+@dataclass(frozen=True)
+class E8PCode(PointCode):
+    """``#glvq.e8p<…>``."""
+
+    family = "e8p"
+    dim = 8
+    group: int
+
+    @property
+    def field_bits(self) -> list[int]:
+        return [16]
+
+    def dequantize(self, part: dict, columns: int, signs_in=None, signs_out=None):
+        from .learning import ops
+
+        return ops().dequantize_e8p(
+            part["codes"], part["scales"], part["group_scales"], columns, self.group, signs_in, signs_out
+        )
+
+    def __str__(self) -> str:
+        return f"#glvq.e8p<group = {self.group}>"
+
+    def _problem(self) -> str | None:
+        return "the group must be a multiple of 8" if self.group < 1 or self.group % self.dim else None
+
+
 @dataclass(frozen=True)
 class QuantizedWeight:
     """One entry of ``quantization_config.weights``."""
@@ -344,11 +471,11 @@ def decode(weight: QuantizedWeight, tensor: Callable[[str], Any]):
 
 
 def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open reads well
-    """Opens a quantized checkpoint and checks everything but the values.
+    """Opens a quantized checkpoint and checks it.
 
     Raises GLVQError, naming the file and the weight or tensor, for files that
-    are missing, truncated or malformed, unknown codes, and tensors that are
-    missing or of another shape or type.
+    are missing, truncated or malformed, unknown codes, tensors that are
+    missing or of another shape or type, and codes that stand for nothing.
     """
     path = Path(path)
     config = read_json(path / "config.json", f"{path} is not a checkpoint: it has no config.json")
@@ -381,7 +508,14 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
                     f"{path}: tensor '{name}' is {view.get_dtype()} {list(view.get_shape())}, but "
                     f"{weight.code} of a {weight.shape[0]} x {weight.shape[1]} weight needs {dtype} {shape}"
                 )
-    return Checkpoint(path, config, weights, index)
+    checkpoint = Checkpoint(path, config, weights, index)
+    for weight in weights.values():
+        try:
+            weight.code.check(lambda part, weight=weight: checkpoint.tensor(weight.part_name(part)), weight.shape[1])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise GLVQError(f"{path}: the codes of weight '{weight.name}' are corrupt ({reason}); quantize the model again") from error
+    return checkpoint
 
 
 def parse_weight(name: str, entry: Any) -> QuantizedWeight:

@@ -63,6 +63,8 @@ def quantize(
     dim: Annotated[Optional[int], typer.Option(help="Dimension of a lattice; 8 by default.")] = None,
     taps: Annotated[Optional[int], typer.Option(help="Bits that a weight of a trellis depends on; 12 by default. Each one more doubles the time.")] = None,
     nodes: Annotated[Optional[str], typer.Option(help="Nodes of a trellis: linear (a filter; the fastest to run) or additive (two tables).")] = None,
+    shells: Annotated[Optional[int], typer.Option(help="Shells of the Leech lattice, 2 to 13; by default --bits chooses.")] = None,
+    gain: Annotated[Optional[int], typer.Option(help="Bits of a gain for each point of a Leech code of so many --shells.")] = None,
     calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
@@ -85,7 +87,7 @@ def quantize(
     from .quantization import quantize_model
 
     _check_output(output, force)
-    quantizer = make(code, group=group, dim=dim, taps=taps, nodes=nodes)
+    quantizer = make(code, group=group, dim=dim, taps=taps, nodes=nodes, shells=shells, gain=gain)
     quantizer.check([bits])
     text = _read_text(calibration) if calibration else None
     loaded = models.open(model)

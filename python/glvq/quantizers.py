@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from .checkpoint import BinaryCode, LatticeCode, TrellisCode
+from .checkpoint import BinaryCode, E8PCode, LatticeCode, LeechCode, TrellisCode
 from .errors import GLVQError
 
 
@@ -305,8 +305,111 @@ class BinaryQuantizer(Quantizer):
         return Encoded(code, parts, decoded, bits, proxy_error)
 
 
+@dataclass(frozen=True)
+class LeechQuantizer(Quantizer):
+    """#glvq.leech: numbered points of the Leech lattice, the search of the
+    nearest one among the ``candidates`` best Golay words, error feedback in
+    blocks of 24 columns, scales in closed form.
+
+    ``shells`` 0 lets the bits choose: shell 3 alone (1 bit), the ball of 13
+    shells (2 bits), and that with a residual on shell 3 (3 bits). Otherwise
+    shells, first, gain and residual, which docs/CheckpointFormat.md explains, fix
+    the rate, and the bits are not looked at."""
+
+    shells: int = 0
+    first: int = 0
+    gain: int = 0
+    residual: int = 0
+    group: int = 0
+    candidates: int = 32
+    refinements: int = 6
+    damping: float = 0.03
+
+    family = "leech"
+    widths = range(1, 4)
+
+    def _code(self, bits: Sequence[int], group: int) -> LeechCode:
+        if self.shells:
+            return LeechCode(self.shells, group, self.first, self.gain, self.residual)
+        shells, first, residual = {1: (3, 3, 0), 2: (13, 0, 0), 3: (13, 0, 3)}[bits[0]]
+        return LeechCode(shells, group, first, 0, residual)
+
+    def group_of(self, columns: int) -> int:
+        if self.group:
+            return self.group
+        # What fills the words best, and is next to 96.
+        sizes = {g: self._code([2], g).parts(1, columns)["codes"][1][1] for g in range(24, 193, 24)}
+        return min(sizes, key=lambda g: (sizes[g], abs(g - 96)))
+
+    def storage_bits(self, rows: int, columns: int, bits: Sequence[int]) -> int:
+        return self._code(bits, self.group_of(columns)).storage_bits(rows, columns)
+
+    def check(self, bits: Sequence[int]) -> None:
+        super().check(bits)
+        if len(set(bits)) > 1:
+            raise GLVQError("a Leech code has one rate for all groups of a weight; give one number of bits")
+        if not self.shells and (self.first or self.gain or self.residual):
+            raise GLVQError("first, gain and residual belong to a number of shells; give shells, too")
+        if problem := self._code(bits, self.group or 24)._problem():
+            raise GLVQError(f"a Leech code of shells {self.shells}, group {self.group}: {problem}")
+
+    def _quantize(self, matrix: Matrix, hessian) -> Encoded:
+        from .learning import ops
+
+        rows, columns = matrix.dense.shape
+        code = self._code(matrix.bits, self.group_of(columns))
+        signs = (matrix.signs_in, matrix.signs_out)
+        codes, scales, group_scales, gains, residual_scale, proxy_error = ops().quantize_leech(
+            matrix.dense, hessian, *signs, code.shape, code.group, self.candidates, self.refinements, damping=self.damping
+        )
+        parts = {"codes": codes, "scales": scales, "group_scales": group_scales}
+        if code.gain:
+            parts["gains"] = gains
+        if code.residual:
+            parts["residual_scale"] = residual_scale
+        return Encoded(code, parts, code.dequantize(parts, columns, *signs), code.storage_bits(rows, columns), proxy_error)
+
+
+@dataclass(frozen=True)
+class E8PQuantizer(Quantizer):
+    """#glvq.e8p, the code of QuIP#: the nearest of 2^16 points for 8 columns,
+    error feedback in blocks of 8, scales in closed form."""
+
+    group: int = 0
+    refinements: int = 6
+    damping: float = 0.03
+
+    family = "e8p"
+    widths = range(2, 3)
+
+    def group_of(self, columns: int) -> int:
+        return self.group or default_group(columns, 8)
+
+    def storage_bits(self, rows: int, columns: int, bits: Sequence[int]) -> int:
+        return E8PCode(self.group_of(columns)).storage_bits(rows, columns)
+
+    def check(self, bits: Sequence[int]) -> None:
+        if set(bits) != {2}:
+            raise GLVQError(f"the code e8p has 2 bits a weight, not {', '.join(map(str, sorted(set(bits))))}")
+        if self.group < 0 or self.group % 8:
+            raise GLVQError(f"the group must be a multiple of 8, not {self.group}")
+
+    def _quantize(self, matrix: Matrix, hessian) -> Encoded:
+        from .learning import ops
+
+        rows, columns = matrix.dense.shape
+        code = E8PCode(self.group_of(columns))
+        signs = (matrix.signs_in, matrix.signs_out)
+        codes, scales, group_scales, proxy_error = ops().quantize_e8p(
+            matrix.dense, hessian, *signs, code.group, self.refinements, damping=self.damping
+        )
+        parts = {"codes": codes, "scales": scales, "group_scales": group_scales}
+        return Encoded(code, parts, code.dequantize(parts, columns, *signs), code.storage_bits(rows, columns), proxy_error)
+
+
 QUANTIZERS: dict[str, type[Quantizer]] = {
-    quantizer.family: quantizer for quantizer in (LatticeQuantizer, TrellisQuantizer, BinaryQuantizer)
+    quantizer.family: quantizer
+    for quantizer in (LatticeQuantizer, TrellisQuantizer, BinaryQuantizer, LeechQuantizer, E8PQuantizer)
 }
 
 
