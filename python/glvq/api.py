@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from .generate import TextGenerator
+    from .quantizers import Quantizer
 
 __all__ = ["CompiledModel", "compile", "load", "quantize"]
 
@@ -32,9 +33,7 @@ def quantize(
     output: str | PathLike,
     *,
     bits: int = 2,
-    code: str = "lattice",
-    group: int = 0,
-    dim: int | None = None,
+    code: str | Quantizer = "lattice",
     tokenizer: Any = None,
     calibration: str | None = None,
     inputs: Sequence[Sequence[Any]] | None = None,
@@ -49,8 +48,8 @@ def quantize(
     of Transformers, or any ``nn.Module``; the last needs ``inputs``, tuples of
     positional arguments to calibrate on. A model given as an object is left
     with the decoded weights.
-    ``code``: family of the weight code; ``group`` and ``dim`` are its parameters,
-    0 and None choose them.
+    ``code``: family of the weight code, with its usual settings, or what
+    ``glvq.quantizers.make`` returns for others.
     ``calibration``: a text; without it a language model samples its own.
     ``options``: further ones of ``glvq.quantization.quantize_model`` (or
     ``quantize_module``), such as ``windows`` and ``length``.
@@ -62,33 +61,43 @@ def quantize(
     from .quantization import quantize_model, quantize_module
     from .quantizers import make
 
-    common = dict(bits=bits, quantizer=make(code, group=group, dim=dim), seed=seed, force=force, progress=progress)
+    quantizer = make(code) if isinstance(code, str) else code
+    common = dict(bits=bits, quantizer=quantizer, seed=seed, force=force, progress=progress, **options)
     if inputs is not None:
         if isinstance(model, str | PathLike):
             raise GLVQError("inputs calibrate a module; a model given by its path is calibrated on a text")
-        return quantize_module(model, inputs, Path(output), **common, **options)
-    if isinstance(model, str | PathLike):
-        from . import models
+        return quantize_module(model, inputs, Path(output), **common)
+    common["calibration"] = calibration
+    if not isinstance(model, str | PathLike):
+        if not hasattr(model, "config"):
+            raise GLVQError(f"{type(model).__name__} is not a model of Transformers; give inputs to calibrate it on")
+        return quantize_model(model, tokenizer, Path(output), **common)
+    from . import models
 
-        loaded = models.load(model)
-        model, tokenizer = loaded.model, tokenizer or loaded.tokenizer
-    elif not hasattr(model, "config"):
-        raise GLVQError(f"{type(model).__name__} is not a model of Transformers; give inputs to calibrate it on")
-    return quantize_model(model, tokenizer, Path(output), calibration=calibration, **common, **options)
+    loaded = models.open(model)
+    quantize_it = quantize_model
+    if not loaded.is_causal_lm:
+        from .encoders import quantize_encoder as quantize_it
+    return quantize_it(loaded.model, tokenizer or loaded.tokenizer, Path(output), file=loaded.file, **common)
 
 
 def compile(
-    model: str | PathLike,
+    model: str | PathLike | torch.nn.Module,
     output: str | PathLike,
+    example_inputs: Sequence[Any] | None = None,
     *,
+    dynamic_shapes: Any = None,
+    checkpoint: str | PathLike | None = None,
     target: str = "cpu",
     save_ir: str | PathLike | None = None,
     force: bool = False,
 ) -> Path:
     """Compiles a model ahead of time into the artefact folder ``output``.
 
-    ``model``: the path of a quantized checkpoint, a Hugging Face folder or a GGUF
-    file.
+    ``model``: the path of a quantized checkpoint, a Hugging Face folder, a GGUF
+    file or a ``.pt2`` file, or an ``nn.Module`` with the ``example_inputs`` that
+    torch.export traces it with (``dynamic_shapes`` as torch.export takes them).
+    ``checkpoint``: what ``quantize`` wrote for that module or ``.pt2`` file.
     ``target``: ``cpu`` (this machine), ``cpu:x86-64-v3``, ``cpu:x86-64-v4`` or
     ``cpu:<LLVM CPU name>``.
     ``save_ir``: a folder for the IR after each stage.
@@ -96,9 +105,18 @@ def compile(
     Returns ``output``. Raises GLVQError with the compiler's diagnostics in its
     message; nothing is left at ``output`` then.
     """
-    from .compiler import compile_model
+    from . import compiler
 
-    return compile_model(model, output, target, save_ir, force, quiet=True)
+    common = dict(target=target, save_ir=save_ir, force=force, quiet=True)
+    if isinstance(model, str | PathLike):
+        if example_inputs is not None:
+            raise GLVQError("example inputs belong to a module; a model given by its path needs none")
+        return compiler.compile_model(model, output, checkpoint=checkpoint, **common)
+    if example_inputs is None:
+        raise GLVQError(f"give example_inputs: without them {type(model).__name__} cannot be traced")
+    return compiler.compile_module(
+        model, tuple(example_inputs), output, dynamic_shapes=dynamic_shapes, checkpoint=checkpoint, **common
+    )
 
 
 def load(artefact: str | PathLike, threads: int = 0) -> CompiledModel:

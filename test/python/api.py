@@ -59,6 +59,8 @@ refused(lambda: glvq.quantize(torch.nn.Linear(2, 2), folder / "r"), "Linear", "i
 assert glvq.compile(folder / "q", folder / "q.glvq", save_ir=folder / "ir") == folder / "q.glvq"
 assert list((folder / "ir").glob("*.mlir"))
 refused(lambda: glvq.compile(folder / "q", folder / "r", target="cpu:i8088"), "i8088")
+refused(lambda: glvq.compile(torch.nn.Linear(2, 2), folder / "r"), "example_inputs", "Linear")
+refused(lambda: glvq.compile(folder / "q", folder / "r", (x,)), "its path")
 assert not (folder / "r").exists()
 
 model = glvq.load(folder / "q.glvq", threads=1)
@@ -77,3 +79,14 @@ ids = torch.arange(5)[None]
 logits = model.session(capacity=5).run("prefill", tokens=ids, position=0)["logits"]
 expected = reference(ids).logits.detach().numpy()
 assert np.abs(logits - expected).max() < 2e-3 * np.ptp(expected)
+
+# A module, quantized with its own inputs and compiled with its own weights.
+torch.manual_seed(0)
+module = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.GELU(), torch.nn.Linear(32, 4)).eval()
+inputs = (torch.randn(5, 16),)
+glvq.quantize(module, folder / "mq", bits=4, inputs=[inputs])
+glvq.compile(module, folder / "mq.glvq", inputs, checkpoint=folder / "mq")
+compiled = glvq.load(folder / "mq.glvq")
+decoded = glvq.checkpoint.open(folder / "mq").state_dict()
+expected = torch.func.functional_call(module, decoded, inputs).detach().numpy()
+assert np.abs(compiled(*inputs) - expected).max() < 2e-3 * np.ptp(expected)
