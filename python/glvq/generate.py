@@ -61,6 +61,8 @@ class Timing:
     prompt_seconds: float = 0.0
     new_tokens: int = 0
     new_seconds: float = 0.0
+    # Whether the model ended its answer itself.
+    ended: bool = False
 
     @property
     def tokens_per_second(self) -> float:
@@ -132,10 +134,23 @@ class TextGenerator:
         """Token ids of a text."""
         return self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
 
-    def stream(self, ids: list[int], max_new_tokens: int, how: Sampling) -> Iterator[int]:
+    def conversation(self, capacity: int = 0) -> Conversation:
+        """New states for ``capacity`` tokens (0: the model's context)."""
+        return Conversation(self, capacity or self.context_length)
+
+    def stream(
+        self,
+        ids: list[int],
+        max_new_tokens: int,
+        how: Sampling,
+        conversation: Conversation | None = None,
+        timing: Timing | None = None,
+    ) -> Iterator[int]:
         """Yields new token ids until an end token or the limit.
 
-        Raises GLVQError if prompt and answer do not fit into the context.
+        ``conversation`` keeps what it has computed for the next call; ``timing``
+        is filled in (without it, ``self.timing`` is a new one). Raises GLVQError if
+        prompt and answer do not fit into the context.
         """
         if not ids:
             raise GLVQError("the prompt is empty; give at least one token")
@@ -147,31 +162,73 @@ class TextGenerator:
                 f"{self.context_length}; shorten the prompt or lower --max-tokens"
             )
         rng = np.random.default_rng(how.seed)
-        session = self.artefact.session(capacity=len(ids) + max_new_tokens)
-        self.timing = Timing(prompt_tokens=len(ids))
+        if conversation is None:
+            conversation = self.conversation(len(ids) + max_new_tokens)
+        if timing is None:
+            timing = self.timing = Timing()
+        timing.prompt_tokens = len(ids)
         start = time.perf_counter()
-        logits = session.run("prefill", tokens=np.asarray([ids], np.int64), position=0)["logits"][0, -1]
-        self.timing.prompt_seconds = time.perf_counter() - start
-        position = len(ids)
+        logits = conversation.prefill(ids)
+        timing.prompt_seconds = time.perf_counter() - start
         while True:
             token = sample(logits, how, rng)
-            self.timing.new_tokens += 1
+            timing.new_tokens += 1
             if token in self.eos:
+                timing.ended = True
                 return
             yield token
-            if self.timing.new_tokens == max_new_tokens:
+            if timing.new_tokens == max_new_tokens:
                 return
             start = time.perf_counter()
-            logits = session.run("decode", tokens=np.asarray([[token]], np.int64), position=position)["logits"][0, -1]
-            self.timing.new_seconds += time.perf_counter() - start
-            position += 1
+            logits = conversation.append(token)
+            timing.new_seconds += time.perf_counter() - start
 
-    def stream_text(self, ids: list[int], max_new_tokens: int, how: Sampling) -> Iterator[str]:
+    def stream_text(
+        self,
+        ids: list[int],
+        max_new_tokens: int,
+        how: Sampling,
+        conversation: Conversation | None = None,
+        timing: Timing | None = None,
+    ) -> Iterator[str]:
         """The same as pieces of text; bytes of unfinished characters wait for the next token."""
         from tokenizers.decoders import DecodeStream
 
         decoder = DecodeStream(skip_special_tokens=True)
-        for token in self.stream(ids, max_new_tokens, how):
+        for token in self.stream(ids, max_new_tokens, how, conversation, timing):
             piece = decoder.step(self.tokenizer, token)
             if piece:
                 yield piece
+
+
+class Conversation:
+    """The states of one conversation and the tokens they hold.
+
+    A prompt that begins like what was said before, as each turn of a chat does,
+    costs only its new tokens. Serves one call at a time.
+    """
+
+    def __init__(self, generator: TextGenerator, capacity: int):
+        self.session = generator.artefact.session(capacity=capacity)
+        self.tokens: list[int] = []
+
+    def common_prefix(self, ids: list[int]) -> int:
+        """How many tokens of a prompt the states hold already."""
+        limit = min(len(ids), len(self.tokens))
+        return next((i for i in range(limit) if ids[i] != self.tokens[i]), limit)
+
+    def prefill(self, ids: list[int]) -> np.ndarray:
+        """Logits ``[V]`` after a prompt, whatever was said before."""
+        # At least one token runs, for its logits. States beyond the position of
+        # a call are not read, so nothing needs to be erased.
+        kept = min(self.common_prefix(ids), len(ids) - 1)
+        self.tokens = self.tokens[:kept]
+        logits = self.session.run("prefill", tokens=np.asarray([ids[kept:]], np.int64), position=kept)["logits"]
+        self.tokens = list(ids)
+        return logits[0, -1]
+
+    def append(self, token: int) -> np.ndarray:
+        """Logits ``[V]`` after one more token."""
+        logits = self.session.run("decode", tokens=np.asarray([[token]], np.int64), position=len(self.tokens))["logits"]
+        self.tokens.append(token)
+        return logits[0, -1]
