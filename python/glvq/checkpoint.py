@@ -21,6 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
+from . import model_card
 from .errors import GLVQError
 from .files import read_json, refuse_existing
 
@@ -624,7 +625,8 @@ def write(
     """Writes a checkpoint at once or not at all.
 
     ``tensors`` are all that is stored; ``extra`` adds further files to the
-    folder it is given. The bytes depend on the arguments only.
+    folder it is given. ``README.md``, the model card, is made from what is there
+    then. The bytes depend on the arguments only.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -648,3 +650,4 @@ def write(
         }
         (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n")
         extra(folder)
+        model_card.write(folder)

@@ -16,7 +16,6 @@ import glvq  # before transformers: registers when that is imported
 assert "transformers" not in sys.modules
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
@@ -56,6 +55,12 @@ glvq.compile(folder / "tied-2bit", folder / "tied.glvq")
 artefact = glvq.load(folder / "tied.glvq")
 model = AutoModelForCausalLM.from_pretrained(folder / "tied-2bit")
 assert_close(artefact.session(capacity=12).run("prefill", tokens=ids, position=0)["logits"], logits(model))
+
+# The model card says what the reports say.
+card = (folder / "tied-2bit" / "README.md").read_text()
+report = json.loads((folder / "tied-2bit" / "quantization_report.json").read_text())
+assert f"{report['bits_per_weight']:.4g}" in card and "lattice (15)" in card and "`model.embed_tokens.weight` at" in card, card
+assert card.startswith("---\nlibrary_name: transformers\n") and "pipeline_tag: text-generation" in card and report["calibration"] in card
 
 # Generation, with the tokenizer that travels along.
 tokenizer = AutoTokenizer.from_pretrained(folder / "tied-2bit")
