@@ -56,7 +56,9 @@ Threads = Annotated[int, typer.Option(help="Threads; 0 uses all cores.", min=0)]
 def quantize(
     model: Annotated[Path, typer.Argument(help="Hugging Face folder or GGUF file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the quantized checkpoint to write.")],
-    bits: Annotated[int, typer.Option(help="Bits per weight, 1 to 8; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
+    bits: Annotated[float, typer.Option(help="Bits per weight, 1 to 8, such as 2 or 2.1; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
+    allocation: Annotated[Optional[str], typer.Option(help="How bits are spread over groups and layers: uniform, sdba (within each linear), measured (over the model; counts all that is stored). By default fractions are measured, whole numbers uniform.")] = None,
+    uniform: Annotated[bool, typer.Option("-u", help="Short for --allocation uniform.")] = False,
     code: Annotated[str, typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}.")] = "lattice",
     head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")] = 8,
     group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
@@ -83,12 +85,14 @@ def quantize(
     lattice generators are fitted in closed form. Embeddings and head are rounded to --head-bits; norms keep their precision.
     """
     from . import models
+    from .allocation import check
     from .encoders import quantize_encoder
     from .quantization import quantize_model
 
     _check_output(output, force)
     quantizer = make(code, group=group, dim=dim, taps=taps, nodes=nodes, shells=shells, gain=gain)
-    quantizer.check([bits])
+    allocation = "uniform" if uniform else allocation
+    check(quantizer, bits, allocation or "uniform")
     text = _read_text(calibration) if calibration else None
     loaded = models.open(model)
     if finetune and not loaded.is_causal_lm:
@@ -102,6 +106,7 @@ def quantize(
         quantized,
         bits=bits,
         quantizer=quantizer,
+        allocation=allocation,
         calibration=text,
         windows=windows,
         length=length,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint, tables
+from .allocation import SAMPLE, SDBA, Allocation, Measured, Sensitivity, Uniform, choose, code_errors, sensitivity
+from .allocation import check as check_allocation
 from .calibration import sample_windows, text_windows
 from .checkpoint import QuantizedWeight
 from .errors import GLVQError
@@ -30,6 +33,10 @@ from .report import Report
 
 # The sides of a weight that are rotated: its inputs, its outputs.
 ROTATIONS = ("both", "in", "out", "none")
+
+# Windows that measured allocation looks at: it needs one number of each linear
+# and the spectrum of its Hessian.
+FISHER_WINDOWS = 8
 
 # Files a Hugging Face tokenizer is made of are written by the tokenizer; these
 # settings of a configuration describe the source, not the model.
@@ -64,8 +71,9 @@ class _Hessians:
     """Accumulates E[x xᵀ] of the inputs of linears, once for those that are fed
     the same tensor (q/k/v, gate/up)."""
 
-    def __init__(self, linears: dict[str, Any]):
-        self.linears = linears
+    def __init__(self, linears: dict[str, Any], sample: int = 0):
+        self.linears, self.sample = linears, sample
+        self.inputs: dict[str, list[Any]] = {}
         self.sums: dict[str, Any] = {}
         self.rows: dict[str, int] = {}
         self.leader: dict[str, str] = {}
@@ -85,6 +93,10 @@ class _Hessians:
         with torch.autocast("cpu", enabled=False):
             flat = x.detach().reshape(-1, x.shape[-1]).float()
             product = flat.T @ flat
+            if self.sample:
+                kept = self.inputs.setdefault(name, [])
+                if sum(map(len, kept)) < self.sample:
+                    kept.append(flat[:: max(1, len(flat) // 32)].clone())
         if name in self.sums:
             self.sums[name] += product
         else:
@@ -113,20 +125,30 @@ class _Hessians:
         for leader, names in followers.items():
             yield names, self.sums[leader] / self.rows[leader] if leader in self.sums else None
 
+    def sampled(self, name: str):
+        """Some rows of what a linear was fed; None if that is nothing."""
+        import torch
+
+        kept = self.inputs.get(self.leader.get(name, name))
+        return torch.cat(kept) if kept else None
+
 
 class _Weights:
     """Quantizes linears; collects the tensors that are stored and their
     descriptions."""
 
-    def __init__(self, quantizer: Quantizer, bits: int, seed: int, rotation: str, report: Report):
+    def __init__(self, quantizer: Quantizer, seed: int, rotation: str, report: Report):
         from .learning import ops
 
         self.ops = ops()
-        self.quantizer, self.bits, self.seed, self.rotation, self.report = quantizer, bits, seed, rotation, report
+        self.quantizer, self.seed, self.rotation, self.report = quantizer, seed, rotation, report
+        # Chooses widths; set before the first weight is quantized.
+        self.allocation: Allocation
         self.weights: dict[str, QuantizedWeight] = {}
         self.tensors: dict[str, Any] = {}
 
-    def _signs(self, size: int, side: str) -> str | None:
+    def side_signs(self, size: int, side: str) -> str | None:
+        """The name of the signs if this side of weights is rotated."""
         return self.signs(size) if self.rotation in ("both", side) else None
 
     def signs(self, size: int) -> str:
@@ -147,8 +169,11 @@ class _Weights:
                 dense = linears[name].weight.detach()
                 dense = dense.t() if _is_transposed(linears[name]) else dense
                 rows, columns = dense.shape
-                signs[name] = self._signs(columns, "in"), self._signs(rows, "out")
-                matrices.append(Matrix(name, dense, [self.bits], *(s and self.tensors[s] for s in signs[name])))
+                signs[name] = self.side_signs(columns, "in"), self.side_signs(rows, "out")
+                matrix = Matrix(name, dense, [], *(s and self.tensors[s] for s in signs[name]))
+                inputs = hessians.sampled(name) if self.allocation.needs_inputs else None
+                matrix.bits = self.allocation.widths(matrix, hessian, inputs)
+                matrices.append(matrix)
             jobs.append((matrices, hessian))
         for (matrices, _), results in zip(jobs, self.quantizer.quantize_layer(jobs), strict=True):
             for matrix, encoded in zip(matrices, results, strict=True):
@@ -221,8 +246,10 @@ def _set_weight(module, dense) -> None:
     module.weight = torch.nn.Parameter(dense, requires_grad=False)
 
 
-def _check_arguments(model, quantizer: Quantizer, bits: int, rotation: str, file: ModelFile | None = None) -> None:
-    quantizer.check([bits])
+def _check_arguments(
+    model, quantizer: Quantizer, bits: float, allocation: str, rotation: str, file: ModelFile | None = None
+) -> None:
+    check_allocation(quantizer, bits, allocation)
     if rotation not in ROTATIONS:
         raise GLVQError(f"the rotation is one of {', '.join(ROTATIONS)}, not '{rotation}'")
     if file is None and any(p.is_meta for p in model.parameters()):
@@ -424,8 +451,9 @@ def quantize_model(
     model,
     tokenizer,
     output: str | Path,
-    bits: int = 2,
+    bits: float = 2,
     quantizer: Quantizer = LatticeQuantizer(),
+    allocation: str | None = None,
     calibration: str | None = None,
     windows: int = 64,
     length: int = 512,
@@ -441,6 +469,9 @@ def quantize_model(
     """Quantizes all linears in the decoder layers of a causal language model
     (float32, Transformers) and writes the checkpoint folder ``output``.
 
+    ``allocation`` (glvq.allocation) spreads the average of ``bits`` over groups
+    and layers; without it whole numbers are uniform and others measured. The
+    measured one counts everything that is stored; the others only the codes.
     ``calibration`` is a text; without it the model samples ``windows`` windows of
     ``length`` tokens itself. ``rotation`` says which sides of the weights are
     made incoherent. Embeddings and head get ``head_bits`` bits a weight, 4 to 8,
@@ -463,7 +494,8 @@ def quantize_model(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
-    _check_arguments(model, quantizer, bits, rotation, file)
+    allocation = allocation or ("uniform" if bits == int(bits) else "measured")
+    _check_arguments(model, quantizer, bits, allocation, rotation, file)
     tables.check(head_bits)
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and length > limit:
@@ -474,6 +506,7 @@ def quantize_model(
         "model": _digest(model, file),
         "quantizer": quantizer.settings(),
         "bits": bits,
+        "allocation": allocation,
         "head bits": head_bits,
         "rotation": rotation,
         "seed": seed,
@@ -488,7 +521,8 @@ def quantize_model(
         else:
             source = f"{len(ids)} windows of {length} tokens of the given text"
         report = Report(source, seed)
-        weights = _Weights(quantizer, bits, seed, rotation, report)
+        weights = _Weights(quantizer, seed, rotation, report)
+        weights.allocation = _allocation(allocation, bits, walk, weights, partial, ids, progress)
         _quantize_layers(walk, weights, partial, ids.split(batch), progress)
 
         configuration = _own_settings(model.config)
@@ -531,6 +565,122 @@ def _sampled(partial: Partial, walk: LayerWalk, windows: int, length: int, seed:
     return partial.get("windows")[0]["ids"]
 
 
+def _allocation(
+    name: str, bits: float, walk: LayerWalk, weights: _Weights, partial: Partial, ids, progress: bool
+) -> Allocation:
+    """What gives each group its width; a plan for the whole model is a finished
+    piece of its own."""
+    if name == "uniform":
+        return Uniform(weights.quantizer, bits)
+    if name == "sdba":
+        return SDBA(weights.quantizer, bits)
+    if not partial.has("allocation"):
+        found = _sensitivities(walk, weights, ids[:FISHER_WINDOWS], progress)
+        # Far from the average nothing is ever chosen, and one step is the most
+        # that a second-order estimate can be trusted with.
+        quantizer = weights.quantizer
+        widths = range(max(quantizer.widths[0], math.ceil(bits) - 2), min(quantizer.widths[-1], math.floor(bits) + 2) + 1)
+        errors = code_errors(quantizer, widths)
+        plan = choose(quantizer, found, bits, errors, weights.report.shared_bits)
+        partial.put("allocation", {}, {"plan": plan, "errors": {str(w): e for w, e in errors.items()}})
+    return Measured(partial.get("allocation")[1]["plan"])
+
+
+def _sensitivities(walk: LayerWalk, weights: _Weights, ids, progress: bool) -> list[Sensitivity]:
+    """Of all linears of the unquantized model, from a few windows.
+
+    One pass over the model keeps the inputs of each layer and samples the next
+    tokens from the model's own predictions; their log-likelihood is then taken
+    back layer by layer. With sampled tokens E g gᵀ is the Fisher information F,
+    and KL = ½ δᵀ F δ for a small change δ of outputs. Of F only the traces of the
+    blocks of single tokens are used: errors of tokens and rows count as
+    independent.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(weights.seed)
+    inputs: list[list[Any]] = [[] for _ in range(len(walk))]
+    gradients = []
+    with progress_bar(progress, "allocating bits", len(ids) + len(walk)) as advance:
+        with walk.streaming():
+            arguments = _layer_arguments(walk.model, walk.layers, ids[:1])
+        with walk.ready() as model:
+            for window in ids.split(1):
+                gradients.append(_score_gradient(model, walk.layers, window, inputs, generator))
+                advance(1)
+        found = []
+        for index in reversed(range(len(walk))):
+            linears = walk.linears(index)
+            power = dict.fromkeys(linears, 0.0)
+
+            def watch_gradient(output, name: str) -> None:
+                def add(gradient) -> None:
+                    power[name] += float(gradient.float().square().sum())
+
+                output.register_hook(add)
+
+            hessians = _Hessians(linears)
+            with walk.layer(index) as layer, torch.enable_grad(), hessians.watch():
+                handles = [
+                    linear.register_forward_hook(lambda module, args, output, name=name: watch_gradient(output, name))
+                    for name, linear in linears.items()
+                ]
+                for row, gradient in enumerate(gradients):
+                    hidden = inputs[index][row].float().requires_grad_()
+                    output = _run_layer(layer, hidden, *arguments[index])
+                    (gradients[row],) = torch.autograd.grad(output, hidden, gradient)
+                for handle in handles:
+                    handle.remove()
+                inputs[index] = []
+                for names, hessian in hessians.shared():
+                    for name in names:
+                        found.append(_sensitivity(name, linears[name], hessian, weights, power[name] / ids.numel()))
+            advance(1)
+    return found[::-1]
+
+
+def _sensitivity(name: str, linear, hessian, weights: _Weights, power: float) -> Sensitivity:
+    import torch
+
+    dense = linear.weight.detach()
+    dense = dense.t() if _is_transposed(linear) else dense
+    rows, columns = dense.shape
+    signs = weights.side_signs(columns, "in")
+    weights.side_signs(rows, "out")  # all signs count as stored
+    hessian = torch.eye(columns) if hessian is None else hessian
+    return sensitivity(name, dense, hessian, signs and weights.tensors[signs], power / rows)
+
+
+def _score_gradient(model, layers, window, inputs: list[list[Any]], generator):
+    """The gradient of the log-likelihood of sampled next tokens by the output of
+    the last layer; appends the input of each layer to ``inputs``."""
+    import torch
+
+    def keep(index: int):
+        def hook(module, args, kwargs):
+            inputs[index].append((args[0] if args else kwargs["hidden_states"]).detach().bfloat16())
+
+        return hook
+
+    leaf: list[Any] = []
+
+    def cut(module, args, output):
+        leaf.append((output[0] if isinstance(output, tuple) else output).detach().requires_grad_())
+        return (leaf[0], *output[1:]) if isinstance(output, tuple) else leaf[0]
+
+    handles = [layer.register_forward_pre_hook(keep(i), with_kwargs=True) for i, layer in enumerate(layers)]
+    handles.append(layers[-1].register_forward_hook(cut))
+    try:
+        with torch.enable_grad(), autocast_bfloat16():
+            logits = model(input_ids=window, use_cache=False).logits
+            log_p = torch.log_softmax(logits.float(), -1)[0]
+            sampled = torch.multinomial(log_p.detach().exp(), 1, generator=generator)
+            return torch.autograd.grad(log_p.gather(1, sampled).sum(), leaf)[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _quantize_layers(walk: LayerWalk, weights: _Weights, partial: Partial, batches: Sequence[Any], progress: bool) -> None:
     """Quantizes layer after layer; those that ``partial`` has are only run."""
     with walk.streaming():
@@ -545,7 +695,7 @@ def _quantize_layers(walk: LayerWalk, weights: _Weights, partial: Partial, batch
                     weights.restore(*partial.get(piece))
                     weights.decode(linears)
                 else:
-                    hessians = _Hessians(linears)
+                    hessians = _Hessians(linears, SAMPLE if weights.allocation.needs_inputs else 0)
                     with hessians.watch():
                         for h in hidden:
                             _run_layer(layer, h, *arguments[len(h)][index])
@@ -562,8 +712,9 @@ def quantize_module(
     module,
     inputs: Iterable[Sequence[Any]],
     output: str | Path,
-    bits: int = 4,
+    bits: float = 4,
     quantizer: Quantizer = LatticeQuantizer(),
+    allocation: str = "uniform",
     seed: int = 0,
     rotation: str = "both",
     force: bool = False,
@@ -586,19 +737,22 @@ def quantize_module(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
-    _check_arguments(module, quantizer, bits, rotation)
+    if allocation == "measured":
+        raise GLVQError("measured allocation needs a language model; use uniform or sdba")
+    _check_arguments(module, quantizer, bits, allocation, rotation)
     linears = {
         f"{name}.weight" if name else "weight": linear for name, linear in find_linears(module).items() if not keep(name)
     }
     if not linears:
         raise GLVQError(f"{type(module).__name__} has no linear layer to quantize")
-    hessians, count = _Hessians(linears), 0
+    hessians, count = _Hessians(linears, SAMPLE if allocation == "sdba" else 0), 0
     with torch.no_grad(), hessians.watch():
         for arguments in inputs:
             module(*arguments)
             count += 1
     report = Report(source or f"{count} example inputs", seed)
-    weights = _Weights(quantizer, bits, seed, rotation, report)
+    weights = _Weights(quantizer, seed, rotation, report)
+    weights.allocation = SDBA(quantizer, bits) if allocation == "sdba" else Uniform(quantizer, bits)
     with progress_bar(progress, "quantizing", 1) as advance:
         weights.quantize(linears, hessians)
         advance(1, f"{len(linears)} weights")
