@@ -684,7 +684,9 @@ def _score_gradient(model, layers, window, inputs: list[list[Any]], generator):
 def _quantize_layers(walk: LayerWalk, weights: _Weights, partial: Partial, batches: Sequence[Any], progress: bool) -> None:
     """Quantizes layer after layer; those that ``partial`` has are only run."""
     with walk.streaming():
-        arguments = {size: _layer_arguments(walk.model, walk.layers, b) for b in batches for size in [len(b)]}
+        # Two sizes at most: the last batch may be smaller.
+        by_size = {len(b): b for b in batches}
+        arguments = {size: _layer_arguments(walk.model, walk.layers, b) for size, b in by_size.items()}
         hidden = [_first_hidden(walk.model, walk.layers[0], b) for b in batches]
     with progress_bar(progress, "quantizing", len(walk)) as advance:
         for index in range(len(walk)):
