@@ -46,7 +46,12 @@ def check(quantizer: Quantizer, bits: float, allocation: str) -> None:
         raise GLVQError(f"bits must be {lowest} to {highest}, not {bits:g}")
     if allocation == "sdba" and bits < lowest + 1:
         raise GLVQError(f"sdba takes a bit from some groups, so it needs {lowest + 1} bits at least, not {bits:g}")
-    quantizer.check([math.floor(bits), math.ceil(bits)])
+    low = math.floor(bits)
+    if allocation != "uniform" and low == bits:
+        # Widths beside it must do, too.
+        quantizer.check([low, low + 1] if low < highest else [low - 1, low])
+    else:
+        quantizer.check([low, math.ceil(bits)])
 
 
 class Uniform(Allocation):

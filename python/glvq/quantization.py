@@ -716,7 +716,7 @@ def quantize_module(
     output: str | Path,
     bits: float = 4,
     quantizer: Quantizer = LatticeQuantizer(),
-    allocation: str = "uniform",
+    allocation: str | None = None,
     seed: int = 0,
     rotation: str = "both",
     force: bool = False,
@@ -739,6 +739,7 @@ def quantize_module(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
+    allocation = allocation or "uniform"
     if allocation == "measured":
         raise GLVQError("measured allocation needs a language model; use uniform or sdba")
     _check_arguments(module, quantizer, bits, allocation, rotation)
