@@ -190,7 +190,7 @@ def test_codes():
         "#glvq.lattice<dim = 4, bits = [1 : 2, 3 : 1], group = 8, compander = mu_law>",
     ):
         assert str(LatticeCode.parse(text)) == text
-    refused(lambda: LatticeCode.parse("#glvq.leech<shells = 12>"), "unknown weight code 'leech'")
+    refused(lambda: LatticeCode.parse("#glvq.warp<shells = 12>"), "unknown weight code 'warp'")
     refused(lambda: LatticeCode.parse("#glvq.lattice<dim = 8, bits = 9, group = 8>"), "widths are 1 to 8")
     refused(lambda: LatticeCode.parse("#glvq.lattice<dim = 8, group = 8>"), "malformed")
     # Mixed widths with a compander decode as the documentation says: one
@@ -222,7 +222,7 @@ def test_quantizers():
         assert abs(error.item() - encoded.proxy_error) < 0.01, (error, encoded.proxy_error)
     assert quantizer.groups(40) == [16, 16, 8]
     assert flat_runs([3, 1, 2], True) == [1, 1, 3, 1, 2, 1] and flat_runs([2, 1, 2], False) == [1, 1, 2, 2]
-    refused(lambda: make("leech"), "unknown code 'leech'", "lattice")
+    refused(lambda: make("warp"), "unknown code 'warp'", "lattice")
     refused(lambda: make("lattice", taps=12), "no setting 'taps'")
     nan = Matrix("broken", torch.full((8, 8), float("nan")), [2])
     refused(lambda: quantizer.quantize([nan], None), "broken")
@@ -270,7 +270,7 @@ def test_refusals(folder):
         return lambda: checkpoint.open(bad)
 
     name = "model.layers.1.mlp.down_proj.weight"
-    refused(with_config(lambda q: q["weights"][name].update(code="#glvq.leech<shells = 12>")), name, "unknown weight code")
+    refused(with_config(lambda q: q["weights"][name].update(code="#glvq.warp<shells = 12>")), name, "unknown weight code")
     refused(with_config(lambda q: q["weights"][name].update(shape=[32])), name, "shape")
     refused(with_config(lambda q: q.update(version=99)), "version 99")
     refused(with_config(lambda q: q.update(quant_method="gptq")), "not quantized by glvq")
