@@ -116,6 +116,61 @@ struct LowerEncode : OpRewritePattern<EncodeOp> {
   }
 };
 
+struct LowerFold : OpRewritePattern<FoldOp> {
+  using Base::Base;
+
+  LogicalResult matchAndRewrite(FoldOp op,
+                                PatternRewriter &rewriter) const override {
+    FailureOr<Value> folded = op.getCode().buildFold(
+        rewriter, op.getLoc(), op.getRun(), op.getInput(), op.getParams());
+    if (failed(folded))
+      return rewriter.notifyMatchFailure(op, "the code cannot be folded");
+    rewriter.replaceOp(op, *folded);
+    return success();
+  }
+};
+
+/// Loops: token b, row t, tap i.
+struct LowerFilter : OpRewritePattern<FilterOp> {
+  using Base::Base;
+
+  LogicalResult matchAndRewrite(FilterOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = op.getType();
+    int64_t taps = op.getTaps().getType().getDimSize(1);
+    Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0));
+    Value empty = tensor::EmptyOp::create(
+        b,
+        ArrayRef<OpFoldResult>{
+            tensor::getMixedSize(b, b.getLoc(), op.getInput(), 0),
+            b.getIndexAttr(type.getDimSize(1))},
+        b.getF32Type());
+    Value init = linalg::FillOp::create(b, zero, empty).getResult(0);
+    AffineExpr token, row, tap;
+    bindDims(b.getContext(), token, row, tap);
+    int64_t stride = op.getStride();
+    AffineExpr run = b.getAffineConstantExpr(op.getRun());
+    AffineMap maps[] = {
+        AffineMap::get(3, 0, {token, row * stride - tap + (taps - 1)},
+                       b.getContext()),
+        AffineMap::get(3, 0, {run, tap}, b.getContext()),
+        AffineMap::get(3, 0, {token, row}, b.getContext())};
+    using utils::IteratorType;
+    IteratorType iterators[] = {IteratorType::parallel, IteratorType::parallel,
+                                IteratorType::reduction};
+    rewriter.replaceOpWithNewOp<linalg::GenericOp>(
+        op, TypeRange{type}, ValueRange{op.getInput(), op.getTaps()}, init,
+        maps, iterators, [](OpBuilder &nested, Location loc, ValueRange args) {
+          ImplicitLocOpBuilder b(loc, nested);
+          Value product = arith::MulFOp::create(b, args[0], args[1]);
+          linalg::YieldOp::create(
+              b, arith::AddFOp::create(b, args[2], product).getResult());
+        });
+    return success();
+  }
+};
+
 //===----------------------------------------------------------------------===//
 // Rotations
 //===----------------------------------------------------------------------===//
@@ -339,6 +394,6 @@ struct ConvertGLVQToLinalgPass
 
 void mlir::glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
   patterns
-      .add<LowerDecode, LowerEncode, LowerHadamard, LowerLinear, LowerMatmul>(
+      .add<LowerDecode, LowerEncode, LowerFilter, LowerFold, LowerHadamard, LowerLinear, LowerMatmul>(
           patterns.getContext());
 }

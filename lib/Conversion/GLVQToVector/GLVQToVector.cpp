@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::glvq {
 #define GEN_PASS_DEF_CONVERTGLVQTOVECTORPASS
@@ -32,7 +33,7 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
     // Collected first: kernels are functions of the same module.
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (isa<MatmulOp, HadamardOp>(op))
+      if (isa<MatmulOp, HadamardOp, FoldOp, FilterOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -43,7 +44,8 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
         if (failed(convert(matmul)))
           return signalPassFailure();
       } else {
-        convert(cast<HadamardOp>(op));
+        TypeSwitch<Operation *>(op).Case<HadamardOp, FoldOp, FilterOp>(
+            [&](auto other) { convert(other); });
       }
     }
     kernels.clear();
@@ -99,50 +101,80 @@ private:
     return success();
   }
 
-  /// Rotations are on tensors only, so the result gets a buffer here.
+  /// The other ops are on tensors only: their operands become buffers here, and the result gets
+  /// one, the last operand of the kernel. Its dynamic sizes are those of the first operand.
+  Value callOnBuffers(ImplicitLocOpBuilder &b, ValueRange operands, RankedTensorType resultType,
+                      ArrayRef<Attribute> key, StringRef name,
+                      function_ref<void(KernelBuilder &, func::FuncOp)> build) {
+    SmallVector<Value> buffers;
+    for (Value tensor : operands) {
+      auto type = cast<RankedTensorType>(tensor.getType());
+      buffers.push_back(bufferization::ToBufferOp::create(
+          b, MemRefType::get(type.getShape(), type.getElementType()), tensor,
+          /*read_only=*/true));
+    }
+    SmallVector<Value> dynamicSizes;
+    for (auto [d, extent] : llvm::enumerate(resultType.getShape()))
+      if (ShapedType::isDynamic(extent))
+        dynamicSizes.push_back(memref::DimOp::create(b, buffers.front(), d));
+    buffers.push_back(memref::AllocOp::create(
+        b, MemRefType::get(resultType.getShape(), resultType.getElementType()), dynamicSizes,
+        b.getI64IntegerAttr(64)));
+    TypeRange types = ValueRange(buffers).getTypes();
+    func::FuncOp kernel = getKernel(getKey(key, types), name, b.getLoc(), types, build);
+    func::CallOp::create(b, kernel, buffers);
+    return bufferization::ToTensorOp::create(b, resultType, buffers.back(),
+                                             /*restrict=*/true, /*writable=*/true);
+  }
+
   void convert(HadamardOp op) {
     ImplicitLocOpBuilder b(op.getLoc(), op);
     auto tensorType = cast<RankedTensorType>(op.getType());
     // The kernel computes in f32.
-    Value input = op.getInput();
     auto workType = tensorType.clone(b.getF32Type());
-    if (workType != tensorType)
-      input = castFloats(b, input, workType);
-
-    auto toBuffer = [&](Value tensor) -> Value {
-      auto type = cast<RankedTensorType>(tensor.getType());
-      return bufferization::ToBufferOp::create(
-          b, MemRefType::get(type.getShape(), type.getElementType()), tensor,
-          /*read_only=*/true);
-    };
-    SmallVector<Value> operands{toBuffer(input)};
+    SmallVector<Value> operands{castFloats(b, op.getInput(), workType)};
     if (op.getSigns())
-      operands.push_back(toBuffer(op.getSigns()));
-    SmallVector<Value> dynamicSizes;
-    for (auto [d, extent] : llvm::enumerate(workType.getShape()))
-      if (ShapedType::isDynamic(extent))
-        dynamicSizes.push_back(memref::DimOp::create(b, operands.front(), d));
-    auto resultType = MemRefType::get(workType.getShape(), workType.getElementType());
-    operands.push_back(
-        memref::AllocOp::create(b, resultType, dynamicSizes, b.getI64IntegerAttr(64)));
-
-    TypeRange types = ValueRange(operands).getTypes();
-    Attribute parts[] = {op.getDimensionAttr(), b.getBoolAttr(op.getInverse())};
-    func::FuncOp kernel = getKernel(
-        getKey(parts, types), ("glvq_hadamard_" + Twine(op.getSize())).str(), op.getLoc(), types,
+      operands.push_back(op.getSigns());
+    Value result = callOnBuffers(
+        b, operands, workType, {op.getDimensionAttr(), b.getBoolAttr(op.getInverse())},
+        ("glvq_hadamard_" + Twine(op.getSize())).str(),
         [&](KernelBuilder &kb, func::FuncOp function) {
           buildHadamardKernel(kb, function, op.getDimension(), op.getInverse(), vectorLength);
         });
-    func::CallOp::create(b, kernel, operands);
-    Value result = bufferization::ToTensorOp::create(b, workType, operands.back(),
-                                                     /*restrict=*/true, /*writable=*/true);
-    if (workType != tensorType)
-      result = castFloats(b, result, tensorType);
+    op.replaceAllUsesWith(castFloats(b, result, tensorType));
+    op.erase();
+  }
+
+  void convert(FoldOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    SmallVector<Value> operands{
+        castFloats(b, op.getInput(), op.getInput().getType().clone(b.getF32Type()))};
+    llvm::append_range(operands, op.getParams());
+    Value result = callOnBuffers(
+        b, operands, op.getType(), {op.getCode(), op.getRunAttr()},
+        ("glvq_fold_" + Twine(op.getInput().getType().getDimSize(1))).str(),
+        [&](KernelBuilder &kb, func::FuncOp function) {
+          buildFoldKernel(kb, op, function, vectorLength);
+        });
+    op.replaceAllUsesWith(result);
+    op.erase();
+  }
+
+  void convert(FilterOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    Value result = callOnBuffers(
+        b, {op.getInput(), op.getTaps()}, op.getType(), {op.getStrideAttr(), op.getRunAttr()},
+        ("glvq_filter_" + Twine(op.getType().getDimSize(1))).str(),
+        [&](KernelBuilder &kb, func::FuncOp function) {
+          buildFilterKernel(kb, op, function, vectorLength);
+        });
     op.replaceAllUsesWith(result);
     op.erase();
   }
 
   static Value castFloats(ImplicitLocOpBuilder &b, Value value, RankedTensorType type) {
+    if (value.getType() == type)
+      return value;
     unsigned from = getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth();
     if (from < type.getElementTypeBitWidth())
       return arith::ExtFOp::create(b, type, value);

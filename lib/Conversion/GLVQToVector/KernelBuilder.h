@@ -143,6 +143,14 @@ LogicalResult checkMatmulKernel(MatmulOp op, std::string &reason);
 void buildHadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension, bool inverse,
                          int64_t vectorLength);
 
+/// Builds the body of a kernel, in a function with the arguments
+/// (input, parameters…, result), for a `glvq.fold`.
+void buildFoldKernel(KernelBuilder &b, FoldOp op, func::FuncOp function, int64_t vectorLength);
+
+/// Builds the body of a kernel, in a function with the arguments (input, taps, result), for a
+/// `glvq.filter`.
+void buildFilterKernel(KernelBuilder &b, FilterOp op, func::FuncOp function, int64_t vectorLength);
+
 } // namespace mlir::glvq
 
 #endif // GLVQ_LIB_CONVERSION_GLVQTOVECTOR_KERNELBUILDER_H

@@ -44,8 +44,9 @@ class Program:
 
     RUNNER = ["mlir-runner", "-O0", "-e", "main", "--entry-point-result=void"]
 
-    def __init__(self, mlir_lib):
-        self.mlir_lib = mlir_lib
+    def __init__(self, mlir_lib, passes=()):
+        """`passes` run before the reference lowering."""
+        self.mlir_lib, self.passes = mlir_lib, passes
         self.functions, self.calls = [], []
         self.libraries = []
 
@@ -81,7 +82,7 @@ class Program:
     def lower(self, module):
         """The module in the llvm dialect."""
         lowered = subprocess.run(
-            ["glvq-opt", *LOWERING], input=module, capture_output=True, text=True
+            ["glvq-opt", *self.passes, *LOWERING], input=module, capture_output=True, text=True
         )
         assert lowered.returncode == 0, lowered.stderr
         return lowered.stdout

@@ -223,6 +223,95 @@ LogicalResult MatmulOp::reifyResultShapes(OpBuilder &b,
 }
 
 //===----------------------------------------------------------------------===//
+// FoldOp, FilterOp
+//===----------------------------------------------------------------------===//
+
+FoldedRun FoldOp::getFoldedRun() {
+  return (*getCode().getFoldedRuns(getInput().getType().getDimSize(1)))[getRun()];
+}
+
+LogicalResult FoldOp::verify() {
+  int64_t columns = getInput().getType().getDimSize(1);
+  if (ShapedType::isDynamic(columns))
+    return emitOpError("the number of columns of the input must be static");
+  auto weight = WeightType::getChecked(
+      [&] { return emitOpError(); }, getContext(),
+      ArrayRef<int64_t>{ShapedType::kDynamic, columns},
+      Type(Float32Type::get(getContext())), getCode());
+  if (!weight)
+    return failure();
+  FailureOr<SmallVector<FoldedRun>> runs = getCode().getFoldedRuns(columns);
+  if (failed(runs))
+    return emitOpError() << "activations cannot be folded for " << getCode()
+                         << ": it is not linear, or its slots do not follow "
+                            "each other without gaps";
+  if (getRun() >= runs->size())
+    return emitOpError() << "there is no run " << getRun() << " of equal width; "
+                         << getCode() << " has " << runs->size();
+  SmallVector<RankedTensorType> types = getCode().getStorageTypes(weight);
+  SmallVector<StringRef> names = getCode().getStorageNames();
+  SmallVector<unsigned> parts = getCode().getFoldParts();
+  if (parts.size() != getParams().size()) {
+    InFlightDiagnostic diag = emitOpError() << "folding for " << getCode()
+                                            << " takes " << parts.size()
+                                            << " parts (";
+    llvm::interleaveComma(parts, diag,
+                          [&](unsigned part) { diag << names[part]; });
+    return diag << "), got " << getParams().size();
+  }
+  for (auto [part, value] : llvm::zip_equal(parts, getParams()))
+    if (value.getType() != types[part])
+      return emitOpError() << "the " << names[part] << " must be of type "
+                           << types[part] << ", got " << value.getType();
+  RankedTensorType type = getResult().getType();
+  if (type.getDimSize(1) != (*runs)[getRun()].columns)
+    return emitOpError() << "run " << getRun() << " has "
+                         << (*runs)[getRun()].columns
+                         << " folded activations, not " << type.getDimSize(1);
+  if (type.getDimSize(0) != getInput().getType().getDimSize(0))
+    return emitOpError("the result must have as many rows as the input");
+  return success();
+}
+
+LogicalResult FoldOp::reifyResultShapes(OpBuilder &b,
+                                        ReifiedRankedShapedTypeDims &shapes) {
+  shapes.push_back({tensor::getMixedSize(b, getLoc(), getInput(), 0),
+                    b.getIndexAttr(getResult().getType().getDimSize(1))});
+  return success();
+}
+
+LogicalResult FilterOp::verify() {
+  auto input = getInput().getType(), taps = getTaps().getType(),
+       result = getResult().getType();
+  int64_t length = taps.getDimSize(1), rows = result.getDimSize(1);
+  int64_t stride = getStride();
+  if (!taps.hasStaticShape() || ShapedType::isDynamic(rows) ||
+      ShapedType::isDynamic(input.getDimSize(1)))
+    return emitOpError("the taps and all numbers of columns must be static");
+  if (getRun() >= static_cast<uint64_t>(taps.getDimSize(0)))
+    return emitOpError() << "there are taps for " << taps.getDimSize(0)
+                         << " runs of equal width, none for run " << getRun();
+  if (stride > length)
+    return emitOpError() << "a window of " << length << " cannot move "
+                         << stride << " at once";
+  if (input.getDimSize(1) != stride * rows + length - stride)
+    return emitOpError() << rows << " results of " << length
+                         << " taps at a stride of " << stride << " read "
+                         << stride * rows + length - stride << " columns, not "
+                         << input.getDimSize(1);
+  if (input.getDimSize(0) != result.getDimSize(0))
+    return emitOpError("the result must have as many rows as the input");
+  return success();
+}
+
+LogicalResult FilterOp::reifyResultShapes(OpBuilder &b,
+                                          ReifiedRankedShapedTypeDims &shapes) {
+  shapes.push_back({tensor::getMixedSize(b, getLoc(), getInput(), 0),
+                    b.getIndexAttr(getResult().getType().getDimSize(1))});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // HadamardOp
 //===----------------------------------------------------------------------===//
 

@@ -123,3 +123,106 @@ func.func @parts(%c: tensor<64x6xi32>, %s: tensor<64xf16>) {
   %w = glvq.assemble %c, %s : tensor<64x6xi32>, tensor<64xf16> to !w
   return
 }
+
+// -----
+
+func.func @fold(%x: tensor<2x?xf32>, %g: tensor<3x8x8xf16>) {
+  // expected-error @+1 {{the number of columns of the input must be static}}
+  %f = glvq.fold ins(%x : tensor<2x?xf32>) params(%g : tensor<3x8x8xf16>)
+    {code = #glvq.lattice<dim = 8, bits = 2, group = 32>} -> tensor<2x96xf32>
+  return
+}
+
+// -----
+
+func.func @fold(%x: tensor<2x96xf32>, %g: tensor<3x8x8xf16>) {
+  // expected-error @+1 {{activations cannot be folded for #glvq.lattice<dim = 8, bits = 2, group = 32, compander = mu_law>: it is not linear, or its slots do not follow each other without gaps}}
+  %f = glvq.fold ins(%x : tensor<2x96xf32>) params(%g : tensor<3x8x8xf16>)
+    {code = #glvq.lattice<dim = 8, bits = 2, group = 32, compander = mu_law>} -> tensor<2x96xf32>
+  return
+}
+
+// -----
+
+func.func @fold(%x: tensor<2x96xf32>, %g: tensor<3x8x8xf16>) {
+  // expected-error @+1 {{there is no run 1 of equal width; #glvq.lattice<dim = 8, bits = 2, group = 32> has 1}}
+  %f = glvq.fold ins(%x : tensor<2x96xf32>) params(%g : tensor<3x8x8xf16>)
+    {code = #glvq.lattice<dim = 8, bits = 2, group = 32>, run = 1 : i64} -> tensor<2x96xf32>
+  return
+}
+
+// -----
+
+func.func @fold(%x: tensor<2x96xf32>, %g: tensor<1x8x16xf16>) {
+  // expected-error @+1 {{folding for #glvq.binary<dim = 8, bits = 2, group = 32> takes 2 parts (generators, group_scales), got 1}}
+  %f = glvq.fold ins(%x : tensor<2x96xf32>) params(%g : tensor<1x8x16xf16>)
+    {code = #glvq.binary<dim = 8, bits = 2, group = 32>} -> tensor<2x192xf32>
+  return
+}
+
+// -----
+
+func.func @fold(%x: tensor<2x96xf32>, %g: tensor<4xf16>) {
+  // expected-error @+1 {{the group_scales must be of type 'tensor<3xf16>', got 'tensor<4xf16>'}}
+  %f = glvq.fold ins(%x : tensor<2x96xf32>) params(%g : tensor<4xf16>)
+    {code = #glvq.trellis<taps = 8, bits = 2, group = 32>} -> tensor<2x96xf32>
+  return
+}
+
+// -----
+
+func.func @fold(%x: tensor<2x96xf32>, %g: tensor<3xf16>) {
+  // expected-error @+1 {{run 0 has 96 folded activations, not 97}}
+  %f = glvq.fold ins(%x : tensor<2x96xf32>) params(%g : tensor<3xf16>)
+    {code = #glvq.trellis<taps = 8, bits = 2, group = 32>} -> tensor<2x97xf32>
+  return
+}
+
+// -----
+
+func.func @fold(%x: tensor<2x96xf32>, %g: tensor<3xf16>) {
+  // expected-error @+1 {{the result must have as many rows as the input}}
+  %f = glvq.fold ins(%x : tensor<2x96xf32>) params(%g : tensor<3xf16>)
+    {code = #glvq.trellis<taps = 8, bits = 2, group = 32>} -> tensor<3x96xf32>
+  return
+}
+
+// -----
+
+func.func @filter(%x: tensor<2x?xf32>, %t: tensor<1x8xf32>) {
+  // expected-error @+1 {{the taps and all numbers of columns must be static}}
+  %y = glvq.filter %x taps(%t : tensor<1x8xf32>) stride 2 : tensor<2x?xf32> to tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @filter(%x: tensor<2x14xf32>, %t: tensor<1x8xf32>) {
+  // expected-error @+1 {{there are taps for 1 runs of equal width, none for run 2}}
+  %y = glvq.filter %x taps(%t : tensor<1x8xf32>) stride 2 {run = 2 : i64} : tensor<2x14xf32> to tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @filter(%x: tensor<2x14xf32>, %t: tensor<1x2xf32>) {
+  // expected-error @+1 {{a window of 2 cannot move 3 at once}}
+  %y = glvq.filter %x taps(%t : tensor<1x2xf32>) stride 3 : tensor<2x14xf32> to tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @filter(%x: tensor<2x15xf32>, %t: tensor<1x8xf32>) {
+  // expected-error @+1 {{4 results of 8 taps at a stride of 2 read 14 columns, not 15}}
+  %y = glvq.filter %x taps(%t : tensor<1x8xf32>) stride 2 : tensor<2x15xf32> to tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @filter(%x: tensor<2x14xf32>, %t: tensor<1x8xf32>) {
+  // expected-error @+1 {{the result must have as many rows as the input}}
+  %y = glvq.filter %x taps(%t : tensor<1x8xf32>) stride 2 : tensor<2x14xf32> to tensor<1x4xf32>
+  return
+}

@@ -51,3 +51,15 @@ func.func @tile(%x: tensor<?x96xf32>, %c: tensor<?x3xi32>, %t: tensor<1x12xf32>,
     outs(%init : tensor<?x?xf32>) {code = #t2} -> tensor<?x?xf32>
   return %y : tensor<?x?xf32>
 }
+
+// CHECK-LABEL: func.func @folding
+func.func @folding(%x: tensor<?x50xf32>, %b: tensor<2x8x16xf16>, %g: tensor<3xf16>, %o: tensor<3xi32>,
+                   %u: tensor<?x138xf32>, %t: tensor<2x12xf32>) -> (tensor<?x16xf32>, tensor<?x64xf32>) {
+  // The third group has two columns, so one point.
+  // CHECK: glvq.fold ins(%{{.+}} : tensor<?x50xf32>) params(%{{.+}}, %{{.+}}, %{{.+}} : tensor<2x8x16xf16>, tensor<3xf16>, tensor<3xi32>) {code = #binary8_wmixed_g24, run = 1 : i64} -> tensor<?x16xf32>
+  %f = glvq.fold ins(%x : tensor<?x50xf32>) params(%b, %g, %o : tensor<2x8x16xf16>, tensor<3xf16>, tensor<3xi32>)
+    {code = #bm, run = 1 : i64} -> tensor<?x16xf32>
+  // CHECK: glvq.filter %{{.+}} taps(%{{.+}} : tensor<2x12xf32>) stride 2 {run = 1 : i64} : tensor<?x138xf32> to tensor<?x64xf32>
+  %y = glvq.filter %u taps(%t : tensor<2x12xf32>) stride 2 {run = 1 : i64} : tensor<?x138xf32> to tensor<?x64xf32>
+  return %f, %y : tensor<?x16xf32>, tensor<?x64xf32>
+}

@@ -38,6 +38,16 @@ struct SlotRun {
   int64_t columns;      ///< Columns of all of them.
 };
 
+/// A run of slots after folding. In each slot points of `dim` columns became
+/// `fields` activations; from one slot to the next they lie `stride` apart, and
+/// what is between is zero.
+struct FoldedRun {
+  SlotRun slots;
+  int64_t bits; ///< Width of the integers.
+  int64_t dim, fields, stride;
+  int64_t columns; ///< Folded activations of the run.
+};
+
 class WeightCodeAttrInterface;
 class WeightType;
 

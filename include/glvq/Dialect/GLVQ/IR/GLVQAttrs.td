@@ -21,7 +21,8 @@ def GLVQ_Compander : I32Enum<"Compander", "nonlinear scale between lattice point
 
 def GLVQ_LatticeAttr : AttrDef<GLVQ_Dialect, "Lattice", [
     DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface,
-      ["buildDecode", "buildEncode", "sliceStorage"]>,
+      ["buildDecode", "buildEncode", "sliceStorage", "getFoldedRuns", "getFoldParts",
+       "buildFold", "buildFoldedProduct"]>,
     OpAsmAttrInterface]> {
   let mnemonic = "lattice";
   let summary = "Lattice points, with one learned generator matrix per group of columns";
@@ -104,7 +105,9 @@ def GLVQ_TrellisNodes : I32Enum<"TrellisNodes", "how a window of bits becomes a 
 }
 
 def GLVQ_TrellisAttr : AttrDef<GLVQ_Dialect, "Trellis", [
-    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface,
+      ["buildDecode", "sliceStorage", "getFoldedRuns", "getFoldParts", "buildFold",
+       "buildFoldedProduct"]>,
     OpAsmAttrInterface]> {
   let mnemonic = "trellis";
   let summary = "A filter over the bits of a column, which overlap from row to row";
@@ -169,7 +172,9 @@ def GLVQ_TrellisAttr : AttrDef<GLVQ_Dialect, "Trellis", [
 }
 
 def GLVQ_BinaryAttr : AttrDef<GLVQ_Dialect, "Binary", [
-    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode", "sliceStorage"]>,
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface,
+      ["buildDecode", "sliceStorage", "getFoldedRuns", "getFoldParts", "buildFold",
+       "buildFoldedProduct"]>,
     OpAsmAttrInterface]> {
   let mnemonic = "binary";
   let summary = "Sums of columns of a rectangular generator, with signs";

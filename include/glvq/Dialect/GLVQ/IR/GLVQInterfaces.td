@@ -70,6 +70,34 @@ def GLVQ_WeightCodeAttrInterface : AttrInterface<"WeightCodeAttrInterface"> {
            "::llvm::ArrayRef<::mlir::OpFoldResult>":$sizes,
            "::llvm::SmallVectorImpl<::mlir::Value> &":$slices),
       [{}], [{ return ::llvm::failure(); }]>,
+    InterfaceMethod<[{
+        What is left of the codes of a weight with so many columns when the
+        generator moves to the activations: for each run of slots of one width
+        packed integers, `#glvq.integer`, that follow each other without gaps.
+        Failure if the code is not linear, or the fields of a slot do not begin
+        at a multiple of their width.
+      }], "::llvm::FailureOr<::llvm::SmallVector<::mlir::glvq::FoldedRun>>", "getFoldedRuns",
+      (ins "int64_t":$columns), [{}], [{ return ::llvm::failure(); }]>,
+    InterfaceMethod<[{
+        Which parts `glvq.fold` needs: their places among all parts.
+      }], "::llvm::SmallVector<unsigned>", "getFoldParts", (ins), [{}], [{ return {}; }]>,
+    InterfaceMethod<[{
+        Builds the reference of `glvq.fold` for one run: the folded activations,
+        f32 [batch, columns of the run], from the input and the parts that
+        getFoldParts() lists.
+      }], "::llvm::FailureOr<::mlir::Value>", "buildFold",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "unsigned":$run,
+           "::mlir::Value":$input, "::mlir::ValueRange":$params),
+      [{}], [{ return ::llvm::failure(); }]>,
+    InterfaceMethod<[{
+        Builds init + input * transposed weight with `glvq.fold`, products with
+        packed integers, and what follows them. Nothing is built upon failure.
+        The rows of the weight are static.
+      }], "::llvm::FailureOr<::mlir::Value>", "buildFoldedProduct",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc,
+           "::mlir::glvq::WeightType":$type, "::mlir::Value":$input,
+           "::mlir::ValueRange":$parts, "::mlir::Value":$init),
+      [{}], [{ return ::llvm::failure(); }]>,
   ];
 }
 

@@ -199,6 +199,65 @@ def GLVQ_MatmulOp : GLVQ_Op<"matmul", [DestinationStyleOpInterface,
   let hasVerifier = 1;
 }
 
+def GLVQ_FoldOp : GLVQ_Op<"fold", [Pure,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "Move the generator of a linear code onto the activations";
+  let description = [{
+    With w = B u for the integers u of a code, x . w = (B^T x) . u. The result
+    holds B^T x for the slots of run number `run` of equal width, in the order
+    in which the storage has the integers; zeros stand for its padding.
+
+    | code      | result, for each slot (its columns x of the input)              |
+    |-----------|------------------------------------------------------------------|
+    | `lattice` | G^T x for each point of `dim` columns                            |
+    | `binary`  | group_scale B^T x for each point of `dim` columns                |
+    | `trellis` | group_scale x                                                    |
+
+    Columns of a last point beyond those of the weight count as zero.
+
+    ```mlir
+    %f = glvq.fold ins(%x : tensor<?x576xf32>) params(%g : tensor<6x8x8xf16>)
+           {code = #glvq.lattice<dim = 8, bits = 2, group = 96>} -> tensor<?x576xf32>
+    ```
+  }];
+  let arguments = (ins GLVQ_FloatMatrix:$input, Variadic<AnyRankedTensor>:$params,
+    GLVQ_WeightCodeAttrInterface:$code, DefaultValuedAttr<I64Attr, "0">:$run);
+  let results = (outs TensorRankOf<[F32], [2]>:$result);
+  let assemblyFormat = [{
+    `ins` `(` $input `:` type($input) `)` `params` `(` $params `:` type($params) `)`
+    attr-dict `->` type($result)
+  }];
+  let extraClassDeclaration = [{
+    /// The run that is folded.
+    ::mlir::glvq::FoldedRun getFoldedRun();
+  }];
+  let hasVerifier = 1;
+}
+
+def GLVQ_FilterOp : GLVQ_Op<"filter", [Pure,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "Combine the rows of bits of a trellis to those of the weight";
+  let description = [{
+    result[b, t] = sum_i taps[run, i] input[b, stride t + L - 1 - i],  i = 0 … L - 1
+
+    The input is the product of activations with the rows of bits of a trellis
+    code, the result that with the rows of its weight (but for scales): the
+    filter runs once over the outputs and not over the weights.
+
+    ```mlir
+    %y = glvq.filter %u taps(%h : tensor<1x12xf32>) stride 2 : tensor<?x138xf32> to tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins TensorRankOf<[F32], [2]>:$input, TensorRankOf<[F32], [2]>:$taps,
+    ConfinedAttr<I64Attr, [IntPositive]>:$stride, DefaultValuedAttr<I64Attr, "0">:$run);
+  let results = (outs TensorRankOf<[F32], [2]>:$result);
+  let assemblyFormat = [{
+    $input `taps` `(` $taps `:` type($taps) `)` `stride` $stride attr-dict
+    `:` type($input) `to` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
 def GLVQ_HadamardOp : GLVQ_Op<"hadamard", [Pure, AllTypesMatch<["input", "result"]>]> {
   let summary = "Rotate along one dimension by a random orthogonal matrix";
   let description = [{

@@ -133,4 +133,49 @@ def MaterializeWeightsPass : Pass<"glvq-materialize-weights", "::mlir::ModuleOp"
   ];
 }
 
+def FoldGeneratorPass : Pass<"glvq-fold-generator"> {
+  let summary = "Move generators of linear codes onto the activations";
+  let description = [{
+    What a linear code stores is w = B u, with u packed integers around zero.
+    So x . w = (B^T x) . u: the generator is applied to the activations, once
+    for all rows of the weight, and what is left of each `glvq.matmul` is a
+    product with `#glvq.integer`, the only one that must be fast.
+
+    ```mlir
+    %y = glvq.matmul ins(%x : tensor<?x576xf32>) codes(%c : tensor<1536x36xi32>)
+                     params(%g, %s : tensor<6x8x8xf16>, tensor<1536xf16>)
+                     outs(%zero : tensor<?x1536xf32>) {code = #w2} -> tensor<?x1536xf32>
+    ```
+    becomes
+    ```mlir
+    %f = glvq.fold ins(%x : tensor<?x576xf32>) params(%g : tensor<6x8x8xf16>)
+                   {code = #w2} -> tensor<?x576xf32>
+    %u = glvq.matmul ins(%f : tensor<?x576xf32>) codes(%c : tensor<1536x36xi32>)
+                     outs(%zero : tensor<?x1536xf32>) {code = #glvq.integer<bits = 2>} -> tensor<?x1536xf32>
+    %y = linalg.generic … ins(%u, %s : …) // u s
+    ```
+
+    | code      | folded activations          | integers             | after the product                |
+    |-----------|-----------------------------|----------------------|----------------------------------|
+    | `lattice` | G^T x per point             | the fields           | y = scales u                     |
+    | `binary`  | group_scale B^T x per point | the bits             | y = 2 scales u                   |
+    | `trellis` | group_scale x               | k M + L - k bit rows | y = 2 scales (taps filter of u)  |
+
+    With runs of widths there is one product for each. A trellis runs down the
+    rows, so its filter runs once over the results (`glvq.filter`).
+
+    Products that read the same activations with the same generator share one
+    `glvq.fold` after CSE. A product that is left says why in a missed remark of
+    category `glvq`.
+  }];
+  let statistics = [
+    Statistic<"numFolded", "num-folded", "Products whose generator moved to the activations">,
+    Statistic<"numMissed", "num-missed", "Products that were left">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect",
+  ];
+}
+
 #endif // GLVQ_DIALECT_GLVQ_TRANSFORMS_PASSES_TD
