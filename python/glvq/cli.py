@@ -60,6 +60,8 @@ def quantize(
     allocation: Annotated[Optional[str], typer.Option(help="How bits are spread over groups and layers: uniform, sdba (within each linear), measured (over the model; counts all that is stored). By default fractions are measured, whole numbers uniform.")] = None,
     uniform: Annotated[bool, typer.Option("-u", help="Short for --allocation uniform.")] = False,
     code: Annotated[str, typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}.")] = "lattice",
+    method: Annotated[Optional[str], typer.Option(help="glvq: as GLVQ was published (a square generator and a compander for each 128 columns, no rotation, no error feedback).")] = None,
+    compander: Annotated[Optional[str], typer.Option(help="Compander of --method glvq: none, mu_law or affine.")] = None,
     head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")] = 8,
     group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
     dim: Annotated[Optional[int], typer.Option(help="Dimension of a lattice; 8 by default.")] = None,
@@ -71,7 +73,7 @@ def quantize(
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
     seed: Annotated[int, typer.Option(help="Seed of rotations and sampled text. Same input and seed, same bytes.")] = 0,
-    rotation: Annotated[str, typer.Option(help="Sides of a weight made incoherent by a random Hadamard rotation: both, in, out, none.")] = "both",
+    rotation: Annotated[Optional[str], typer.Option(help="Sides of a weight made incoherent by a random Hadamard rotation: both, in, out, none; by default both, and none with --method glvq.")] = None,
     finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the result on the calibration text, as glvq finetune does.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="PNG of error and bits of each layer.")] = None,
     force: Force = False,
@@ -90,7 +92,13 @@ def quantize(
     from .quantization import quantize_model
 
     _check_output(output, force)
-    quantizer = make(code, group=group, dim=dim, taps=taps, nodes=nodes, shells=shells, gain=gain)
+    if method not in (None, "glvq"):
+        raise GLVQError(f"unknown method '{method}'; there is glvq, and the codes of --code")
+    if method:
+        code = "glvq"
+    if rotation is None:
+        rotation = "none" if method else "both"
+    quantizer = make(code, group=group or None, dim=dim, compander=compander, taps=taps, nodes=nodes, shells=shells, gain=gain)
     allocation = "uniform" if uniform else allocation
     check(quantizer, bits, allocation or "uniform")
     text = _read_text(calibration) if calibration else None

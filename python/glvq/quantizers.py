@@ -416,9 +416,12 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
 def make(code: str = "lattice", **settings) -> Quantizer:
     """The quantizer of a family by its name; settings it does not have, and
     those that are None, are an error and its default."""
-    if code not in QUANTIZERS:
-        raise GLVQError(f"unknown code '{code}'; there are {', '.join(QUANTIZERS)}")
-    family = QUANTIZERS[code]
+    from .published import PublishedQuantizer
+
+    families = {**QUANTIZERS, PublishedQuantizer.family: PublishedQuantizer}
+    if code not in families:
+        raise GLVQError(f"unknown code '{code}'; there are {', '.join(families)}")
+    family = families[code]
     given = {key: value for key, value in settings.items() if value is not None}
     unknown = set(given) - set(getattr(family, "__dataclass_fields__", {}))
     if unknown:

@@ -21,6 +21,9 @@ FAMILIES = {
     "trellis": (dict(taps=8, group=16), [2, 4, 1], 0.12),
     "trellis, additive": (dict(taps=6, group=16, nodes="additive"), [2, 4, 1], 0.12),
     "binary": (dict(dim=4, group=16), [2, 4, 1], 0.14),
+    "glvq": (dict(dim=4, group=16, compander="none"), [2, 4, 1], 0.2),
+    "glvq, mu_law": (dict(dim=4, group=12, compander="mu_law"), [2, 4, 1, 3], 0.3),
+    "glvq, affine": (dict(dim=2, group=16, compander="affine", start="identity"), [2, 4, 1], 0.2),
     "lattice": (dict(dim=4, group=16), [2, 4, 1], 0.16),
     # One rate for all groups.
     "leech": (dict(group=24), [1], 0.10),
@@ -149,6 +152,8 @@ def test_bad_input():
     refused(lambda: make("leech", group=32).check([2]), "multiple of 24")
     refused(lambda: make("e8p").check([3]), "2 bits")
     refused(lambda: make("e8p", group=12).check([2]), "multiple of 8")
+    refused(lambda: make("glvq", compander="cubic").check([2]), "none, mu_law, affine")
+    refused(lambda: make("glvq", start="random").check([2]), "cholesky or identity")
     refused(lambda: make("nothing"), *QUANTIZERS)
 
 
