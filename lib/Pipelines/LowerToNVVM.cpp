@@ -56,6 +56,9 @@ void glvq::buildLowerToNVVMPipeline(OpPassManager &pm,
   device.addPass(createCanonicalizerPass());
   device.addPass(createCSEPass());
   device.addPass(createReconcileUnrealizedCastsPass());
+  // Bitcode is for the emulator, which says where things go wrong.
+  if (options.format == "llvm")
+    device.addPass(createAddDebugScopesPass());
   GpuModuleToBinaryPassOptions binary;
   binary.compilationTarget = options.format;
   pm.addPass(createGpuModuleToBinaryPass(binary));

@@ -1,4 +1,4 @@
-"""The command line: glvq quantize | compile | generate | chat | serve | eval | inspect.
+"""The command line: glvq quantize | compile | generate | chat | serve | eval | inspect | bench.
 
 Thin over the library: each command parses its options, calls one function and
 prints. Exit status 0 is success, 1 an error in the input, 2 wrong usage.
@@ -343,6 +343,48 @@ def inspect(
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))
         Console().print(table)
+
+
+@bench.command()
+def gpu(
+    rows: Annotated[int, typer.Option(help="Rows of the weight.", min=1)] = 4096,
+    columns: Annotated[int, typer.Option(help="Columns of the weight; few make no loop, and the whole kernel is counted.", min=1)] = 16384,
+    bits: Annotated[str, typer.Option(help="Widths, separated by commas.")] = "1,2,3,4",
+    chips: Annotated[str, typer.Option(help="Chips, separated by commas.")] = "sm_80,sm_89,sm_90,sm_100,sm_120",
+    as_json: AsJson = False,
+):
+    """Count the instructions of the GPU kernels and say what binds them.
+
+    Compiles products of one token with packed integers (int8 activations) by
+    ptxas and disassembles them; no GPU is needed.
+    """
+    from .bench import gpu as bench_gpu
+
+    try:
+        widths = tuple(int(width) for width in bits.split(","))
+    except ValueError:
+        raise GLVQError(f"--bits {bits}: expected numbers from 1 to 8, separated by commas") from None
+    names = tuple(chips.split(","))
+    if not all(1 <= width <= 8 for width in widths):
+        raise GLVQError(f"--bits {bits}: widths are 1 to 8")
+    if unknown := set(names) - set(bench_gpu.CHIPS):
+        raise GLVQError(f"--chips: unknown {', '.join(sorted(unknown))}; known are {', '.join(bench_gpu.CHIPS)}")
+    kernels = bench_gpu.bench(rows, columns, widths, names)
+    if as_json:
+        print(json.dumps([kernel.summary() for kernel in kernels], indent=1))
+        return
+    table = Table("bits", "chip", "instr/weight", "by pipe", "registers", "spills", "shared", "loads", "in flight", "GPU", "binds", "roofline")
+    for kernel in kernels:
+        summary = kernel.summary()
+        table.add_row(
+            str(kernel.bits), kernel.chip, f"{kernel.per_weight:.3f}",
+            " ".join(f"{pipe} {count:.3f}" for pipe, count in summary["by_pipe"].items()),
+            str(kernel.registers), str(kernel.spill_bytes), str(kernel.shared_bytes),
+            " ".join(f"{count}x{width}" for width, count in sorted(kernel.loads.items())),
+            str(kernel.bytes_in_flight()), summary.get("gpu", ""), summary.get("binding", ""),
+            f"{summary['roofline']:.0%}" if "roofline" in summary else "",
+        )  # fmt: skip
+    Console(width=200).print(table)
 
 
 def _print(values: dict, as_json: bool):

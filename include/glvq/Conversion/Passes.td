@@ -40,13 +40,62 @@ def ConvertGLVQToGPUPass : Pass<"convert-glvq-to-gpu", "::mlir::ModuleOp"> {
     %y = bufferization.to_tensor %out restrict writable : memref<?x1536xf32> to tensor<?x1536xf32>
     ```
 
+    A product with `#glvq.integer` rounds the activations to bytes, with a factor
+    for each token, and multiplies on tensor cores (`mma.sync.m16n8k32`): the
+    sums are exact. How a block shares the work is the product's
+    `glvq.kernel_config`, see `glvq-select-kernel-config`.
+
     Run it on tensors, before bufferization, or on buffers (products only).
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
   ];
+}
+
+def AddDebugScopesPass : Pass<"glvq-add-debug-scopes", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "Let the LLVM IR of kernels say from which line it is";
+  let description = [{
+    LLVM IR has locations only within functions that have a debug scope. Gives
+    one to every `llvm.func` of the module, for line tables; upstream's pass of
+    the kind visits builtin modules only.
+
+    ```mlir
+    llvm.func @matmul_0(…) { … } loc("model.mlir":7:3)
+    ```
+    becomes
+    ```mlir
+    llvm.func @matmul_0(…) { … } loc(fused<#llvm.di_subprogram<…, line = 7, …>>["model.mlir":7:3])
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def SelectKernelConfigPass : Pass<"glvq-select-kernel-config"> {
+  let summary = "Choose how kernels share their work";
+  let description = [{
+    Writes `glvq.kernel_config` to every product with packed integers, for
+    `convert-glvq-to-gpu`; what is there already stays:
+
+    - `tiles`: tiles of 16 rows that a warp multiplies at once, 1 to 4; they
+      share the loads of the activations
+    - `split`: warps of a block that share the columns of a row: 1, 2, 4 or 8;
+      the block has (8 / split) * tiles * 16 rows
+    - `unroll`: steps of one trip of the loop, 1 to 8; their loads are in flight
+      together
+
+    ```mlir
+    %y = glvq.matmul ins(%x : tensor<?x4096xf32>) codes(%c : tensor<4096x256xi32>)
+           outs(%zero : tensor<?x4096xf32>) {code = #integer2} -> tensor<?x4096xf32>
+    ```
+    becomes
+    ```mlir
+    %y = glvq.matmul … {code = #integer2,
+           glvq.kernel_config = {split = 8 : i64, tiles = 2 : i64, unroll = 2 : i64}} …
+    ```
+  }];
 }
 
 def AllocateOnDevicePass : Pass<"glvq-allocate-on-device", "::mlir::ModuleOp"> {

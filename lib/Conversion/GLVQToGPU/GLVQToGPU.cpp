@@ -4,7 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-//   glvq.matmul ── linear code ──► fold kernel ──► product of packed fields
+//   glvq.matmul ── integers ─────► quantize kernel ──► product on tensor cores
+//               ├─ linear code ──► fold kernel ──► product of packed fields
 //               └─ compander ────► decode and multiply
 //   glvq.hadamard ───────────────► a block per vector
 //
@@ -15,6 +16,7 @@
 #include "Kernels.h"
 #include "glvq/Conversion/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringMap.h"
@@ -40,6 +42,7 @@ public:
   explicit Lowering(ModuleOp module) : module(module) {}
 
   LogicalResult lower(MatmulOp op);
+  LogicalResult lowerInteger(MatmulOp op, PackedIntegerAttr code);
   LogicalResult lower(HadamardOp op);
 
 private:
@@ -152,10 +155,14 @@ static std::string toString(Attribute attribute) {
 }
 
 LogicalResult Lowering::lower(MatmulOp op) {
+  if (auto integer = dyn_cast<PackedIntegerAttr>(op.getCode()))
+    return lowerInteger(op, integer);
   auto code = dyn_cast<LatticeAttr>(op.getCode());
   if (!code)
     return op.emitOpError("has no GPU kernel for the code ")
-           << op.getCode() << "; supported is #glvq.lattice";
+           << op.getCode()
+           << "; supported are #glvq.lattice and #glvq.integer, which "
+              "glvq-fold-generator makes of linear codes";
   int64_t columns = op.getWeightType().getShape()[1];
   auto inputType = cast<ShapedType>(op.getInput().getType());
   auto initType = cast<ShapedType>(op.getInit().getType());
@@ -279,6 +286,100 @@ LogicalResult Lowering::lower(MatmulOp op) {
     launchFor(1);
     b.setInsertionPointToStart(branch.elseBlock());
     launchFor(manyTokens);
+  });
+
+  if (onTensors) {
+    b.setInsertionPoint(op);
+    Value result = bufferization::ToTensorOp::create(
+        b, initType, output, /*restrict=*/true, /*writable=*/true);
+    op->getResult(0).replaceAllUsesWith(result);
+  }
+  op.erase();
+  return success();
+}
+
+LogicalResult Lowering::lowerInteger(MatmulOp op, PackedIntegerAttr code) {
+  auto inputType = cast<ShapedType>(op.getInput().getType());
+  auto initType = cast<ShapedType>(op.getInit().getType());
+  for (ShapedType type : {inputType, initType})
+    if (!isFloatOfKernels(type.getElementType()))
+      return op.emitOpError("has no GPU kernel for activations of type ")
+             << type.getElementType() << "; supported are f32, f16 and bf16";
+  IntegerLayout layout(code.getBits(), op.getWeightType().getNumColumns());
+  if (!layout.isExact())
+    return op.emitOpError("has too many columns for sums of 32 bits: ")
+           << layout.columns << " of " << layout.bits
+           << " bits; split the weight by columns";
+  FailureOr<IntegerMatmulConfig> config = getKernelConfig(op, layout);
+  if (failed(config))
+    return failure();
+
+  KernelBuilder b(op.getLoc(), op);
+  bool onTensors = isa<TensorType>(op.getInit().getType());
+  config->initType = config->outputType = initType.getElementType();
+  config->initial = !onTensors            ? Initial::InPlace
+                    : isZero(op.getInit()) ? Initial::Zero
+                                           : Initial::Buffer;
+  FailureOr<Value> codes = getInput(b, op, op.getCodes());
+  FailureOr<Value> input = getInput(b, op, op.getInput());
+  FailureOr<Value> init = failure();
+  if (config->initial != Initial::Zero)
+    init = getInput(b, op, op.getInit());
+  if (failed(codes) || failed(input) ||
+      (config->initial != Initial::Zero && failed(init)))
+    return failure();
+
+  Value tokens = b.createOrFold<memref::DimOp>(*input, 0);
+  Value rows = b.createOrFold<memref::DimOp>(*codes, 0);
+  auto allocate = [&](ArrayRef<int64_t> shape, Type elementType) -> Value {
+    auto type = MemRefType::get(shape, elementType);
+    SmallVector<Value> sizes;
+    if (type.isDynamicDim(0))
+      sizes.push_back(tokens);
+    if (type.getRank() > 1 && type.isDynamicDim(1))
+      sizes.push_back(rows);
+    return memref::AllocOp::create(b, type, sizes, b.getI64IntegerAttr(64));
+  };
+  Value output = onTensors
+                     ? allocate(initType.getShape(), initType.getElementType())
+                     : *init;
+  int64_t batch = inputType.getDimSize(0);
+  Value bytes =
+      getPointer(b, allocate({batch, layout.paddedColumns}, b.getI8Type()));
+  Value factors = getPointer(b, allocate({batch}, b.f32()));
+  Value sums = getPointer(b, allocate({batch}, b.i32()));
+
+  std::string shape =
+      std::to_string(layout.bits) + "," + std::to_string(layout.columns) + ",";
+  gpu::GPUFuncOp quantize = getKernel(
+      op.getLoc(), "quantize",
+      shape + toString(TypeAttr::get(inputType.getElementType())),
+      [&](KernelBuilder &kernel, gpu::GPUModuleOp module, StringRef name) {
+        buildQuantizeKernel(kernel, module, name, layout,
+                            inputType.getElementType());
+      });
+  gpu::GPUFuncOp product = getKernel(
+      op.getLoc(), "integer_matmul",
+      shape + toString(TypeAttr::get(config->outputType)) + "," +
+          Twine(static_cast<int>(config->initial)) + "," +
+          Twine(config->tiles) + "," + Twine(config->split) + "," +
+          Twine(config->unroll),
+      [&](KernelBuilder &kernel, gpu::GPUModuleOp module, StringRef name) {
+        buildIntegerMatmulKernel(kernel, module, name, layout, *config);
+      });
+  SmallVector<Value> operands = {bytes, factors, sums, getPointer(b, *codes)};
+  if (config->initial == Initial::Buffer)
+    operands.push_back(getPointer(b, *init));
+  operands.push_back(getPointer(b, output));
+  for (Value size : {tokens, rows})
+    operands.push_back(b.createOrFold<arith::IndexCastUIOp>(b.i32(), size));
+  SmallVector<Value> quantizeOperands = {getPointer(b, *input), bytes, factors,
+                                         sums};
+  unlessEmpty(b, tokens, [&] {
+    launch(b, quantize, tokens, arith::ConstantIndexOp::create(b, 1),
+           quantizeOperands);
+    launch(b, product, ceilDiv(b, rows, config->getBlockRows()),
+           ceilDiv(b, tokens, 8), operands);
   });
 
   if (onTensors) {

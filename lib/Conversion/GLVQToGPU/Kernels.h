@@ -13,6 +13,7 @@
 #ifndef GLVQ_LIB_CONVERSION_GLVQTOGPU_KERNELS_H
 #define GLVQ_LIB_CONVERSION_GLVQTOGPU_KERNELS_H
 
+#include "IntegerLayout.h"
 #include "KernelBuilder.h"
 #include "RowLayout.h"
 
@@ -54,6 +55,38 @@ void buildFoldedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
 /// config.tokens).
 void buildDecodedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                               StringRef name, const MatmulConfig &config);
+
+/// Activations to bytes: q = round(x 127 / max |x|), in the order of the layout,
+/// zero where it has padding. A block takes a token.
+/// Parameters: x, q, factors (f32, x = factor q), sums (i32, of q). Grid:
+/// tokens.
+void buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
+                         StringRef name, const IntegerLayout &layout,
+                         Type inputType);
+
+/// How a product with packed integers is shared among the warps of a block.
+struct IntegerMatmulConfig {
+  int64_t tiles;  ///< tiles of 16 rows of a warp
+  int64_t split;  ///< warps that share the columns of a row: 1, 2, 4 or 8
+  int64_t unroll; ///< steps of a trip of the loop
+  Type initType, outputType;
+  Initial initial;
+
+  /// Rows of a block.
+  int64_t getBlockRows() const { return blockSize / 32 / split * tiles * 16; }
+};
+
+/// The configuration that the op carries, or else the one that
+/// glvq-select-kernel-config would choose. An error if it is none.
+FailureOr<IntegerMatmulConfig> getKernelConfig(MatmulOp op,
+                                               const IntegerLayout &layout);
+
+/// Products of #glvq.integer with bytes, on tensor cores; eight tokens at once.
+/// Parameters: q, factors, sums, codes, [init], y, tokens, rows. Grid:
+/// ceil(rows / (128 tiles / split)), ceil(tokens / 8).
+void buildIntegerMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
+                              StringRef name, const IntegerLayout &layout,
+                              const IntegerMatmulConfig &config);
 
 /// Largest size that is rotated in shared memory.
 inline constexpr int64_t maxSharedHadamard = 12288;

@@ -17,3 +17,12 @@ func.func @long(%x: tensor<16384xf16>) -> tensor<16384xf16> {
   %y = glvq.hadamard %x dimension 0 : tensor<16384xf16>
   return %y : tensor<16384xf16>
 }
+
+// -----
+
+func.func @too_long(%x: tensor<1x40000xf32>, %c: tensor<8x10000xi32>, %y: tensor<1x8xf32>) -> tensor<1x8xf32> {
+  // expected-error @below {{'glvq.matmul' op has too many columns for sums of 32 bits: 40000 of 8 bits; split the weight by columns}}
+  %0 = glvq.matmul ins(%x : tensor<1x40000xf32>) codes(%c : tensor<8x10000xi32>)
+         outs(%y : tensor<1x8xf32>) {code = #glvq.integer<bits = 8>} -> tensor<1x8xf32>
+  return %0 : tensor<1x8xf32>
+}
