@@ -41,17 +41,13 @@ def check(quantizer: Quantizer, bits: float, allocation: str) -> None:
     be reached."""
     if allocation not in ALLOCATIONS:
         raise GLVQError(f"the allocation is one of {', '.join(ALLOCATIONS)}, not '{allocation}'")
-    lowest, highest = quantizer.widths[0], quantizer.widths[-1]
-    if not lowest <= bits <= highest:
-        raise GLVQError(f"bits must be {lowest} to {highest}, not {bits:g}")
-    if allocation == "sdba" and bits < lowest + 1:
-        raise GLVQError(f"sdba takes a bit from some groups, so it needs {lowest + 1} bits at least, not {bits:g}")
     low = math.floor(bits)
+    quantizer.check([low, math.ceil(bits)])
+    if allocation == "sdba" and low <= quantizer.widths[0]:
+        raise GLVQError(f"sdba takes a bit from some groups, so it needs {quantizer.widths[0] + 1} bits at least, not {bits:g}")
     if allocation != "uniform" and low == bits:
-        # Widths beside it must do, too.
-        quantizer.check([low, low + 1] if low < highest else [low - 1, low])
-    else:
-        quantizer.check([low, math.ceil(bits)])
+        # Some groups get the width beside it.
+        quantizer.check([low, low + 1] if low < quantizer.widths[-1] else [low - 1, low])
 
 
 class Uniform(Allocation):

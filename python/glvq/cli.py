@@ -446,6 +446,55 @@ def bench_gaussian(
     Console().print(table)
 
 
+@bench.command("quality")
+def bench_quality(
+    model: Annotated[Path, typer.Argument(help="Hugging Face folder or GGUF file.")],
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas; 'ablation' stands for one changed ingredient at a time.")] = "lattice,trellis",
+    bits: Annotated[str, typer.Option(help="Bits per weight, separated by commas.")] = "2,3,4",
+    seeds: Annotated[int, typer.Option(help="Seeds of rotation and sampled text; the table has medians.", min=1)] = 3,
+    text: Annotated[Optional[Path], typer.Option(help="Text file to score. Without it the model samples the text.")] = None,
+    calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
+    windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
+    eval_windows: Annotated[int, typer.Option(help="Windows of text to score.", min=1)] = 64,
+    length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
+    head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and head; 0 leaves them, as the literature does.")] = 0,
+    work: Annotated[Path, typer.Option(help="Folder for finished rows; with the same folder a stopped run goes on.")] = Path("bench-quality"),
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the checkpoints in that folder.")] = False,
+    plot: Annotated[Optional[Path], typer.Option(help="PNG file to draw.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+):
+    """Perplexity, KL divergence, bits, time and memory of methods on a model: every row is glvq quantize and glvq eval."""
+    from .bench import quality
+    from .progress import progress_bar
+
+    try:
+        rates = [float(part) for part in bits.split(",")]
+    except ValueError as error:
+        raise GLVQError(f"--bits takes numbers separated by commas, not '{bits}'") from error
+    for file in (text, calibration):
+        if file:
+            _read_text(file)
+    rows = quality.plan(methods.split(","), rates, seeds)
+    protocol = quality.Protocol(text and str(text), calibration and str(calibration), windows, length, eval_windows, head_bits)
+    with progress_bar(not quiet and err.is_terminal, "measuring", len(rows)) as advance:
+        entries = quality.table(quality.run(model, protocol, rows, work, keep, advance))
+    if plot:
+        quality.plot(entries, plot)
+    if as_json:
+        print(json.dumps({"protocol": protocol.__dict__, "rows": entries}))
+        return
+    table = Table("method", "bits", "bits/weight", "perplexity", "range", "KL", "seconds", "peak MiB")
+    for e in entries:
+        if "error" in e:
+            table.add_row(e["method"], f"{e['bits']:g}", "", e["error"])
+            continue
+        low, high = e["range"]
+        numbers = (f"{e['bits_per_weight']:.3f}", f"{e['perplexity']:.2f}", f"{low:.2f}-{high:.2f}", f"{e['kl']:.4f}")
+        table.add_row(e["method"], f"{e['bits']:g}", *numbers, f"{e['seconds']:.0f}", f"{e['peak_mib']:.0f}")
+    Console().print(table)
+
+
 def main():
     """Entry point of the ``glvq`` command."""
     try:
