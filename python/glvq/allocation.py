@@ -44,7 +44,9 @@ def check(quantizer: Quantizer, bits: float, allocation: str) -> None:
     low = math.floor(bits)
     quantizer.check([low, math.ceil(bits)])
     if allocation == "sdba" and low <= quantizer.widths[0]:
-        raise GLVQError(f"sdba takes a bit from some groups, so it needs {quantizer.widths[0] + 1} bits at least, not {bits:g}")
+        raise GLVQError(
+            f"sdba takes a bit from some groups, so it needs {quantizer.widths[0] + 1} bits at least, not {bits:g}"
+        )
     if allocation != "uniform" and low == bits:
         # Some groups get the width beside it.
         quantizer.check([low, low + 1] if low < quantizer.widths[-1] else [low - 1, low])

@@ -173,7 +173,9 @@ def _tuned_linear_class():
                 generators = self.tuned("generators")[self.slot_of_group]
                 dim, group = self.weight_info.code.dim, self.weight_info.code.group
                 groups, columns = len(generators), x.shape[-1]
-                points = F.pad(x.reshape(-1, columns), (0, groups * group - columns)).view(-1, groups, group // dim, dim)
+                points = F.pad(x.reshape(-1, columns), (0, groups * group - columns)).view(
+                    -1, groups, group // dim, dim
+                )
                 x = torch.einsum("ngcd,gde->ngce", points, generators.to(points.dtype)).reshape(*x.shape[:-1], -1)
                 x = x[..., :columns]
             y = F.linear(x.bfloat16(), self.values) * self.tuned("scales")
@@ -184,8 +186,7 @@ def _tuned_linear_class():
         def parts(self) -> dict[str, Any]:
             """The stored numbers that were tuned, in their types, by name."""
             return {
-                self.weight_info.part_name(name): self.tuned(name).detach().half().contiguous()
-                for name in self.factors
+                self.weight_info.part_name(name): self.tuned(name).detach().half().contiguous() for name in self.factors
             }
 
     return TunedLinear
@@ -576,7 +577,13 @@ class _Run:
             for key in ("exp_avg", "exp_avg_sq"):
                 if key in state:
                     tensors[f"{key} {name}"] = state[key]
-        data = {"step": self.step, "best": self.best, "best step": self.best_step, "history": self.history, "running": self.running}
+        data = {
+            "step": self.step,
+            "best": self.best,
+            "best step": self.best_step,
+            "history": self.history,
+            "running": self.running,
+        }
         self.partial.put(f"step-{self.step:08}", tensors, data)
         for name in self.partial.names("step-")[:-1]:
             self.partial.discard(name)

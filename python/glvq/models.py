@@ -135,7 +135,9 @@ def open(path: str | Path) -> LoadedModel:  # noqa: A001 - glvq.models.open read
         raise GLVQError(f"{path} does not exist")
     if path.is_file():
         if path.suffix == ".pt2":
-            raise GLVQError(f"{path} is an exported program, which only glvq compile takes; quantize modules with quantize_module")
+            raise GLVQError(
+                f"{path} is an exported program, which only glvq compile takes; quantize modules with quantize_module"
+            )
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
                 raise GLVQError(f"{path} is neither a folder with config.json nor a GGUF file")
@@ -296,10 +298,17 @@ def _from_pretrained(config, path: Path):
     with _silent_transformers():
         try:
             model, report = architecture.from_pretrained(
-                path, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+                path,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-            raise GLVQError(f"{path} cannot be loaded as {architecture.__name__}: {str(error).splitlines()[0]}") from error
+            raise GLVQError(
+                f"{path} cannot be loaded as {architecture.__name__}: {str(error).splitlines()[0]}"
+            ) from error
     if report["mismatched_keys"]:
         name, stored, expected = sorted(report["mismatched_keys"])[0]
         raise GLVQError(
@@ -338,7 +347,6 @@ def _folder_tokenizer(path: Path):
 def _load_gguf(path: Path) -> LoadedModel:
     import gguf
     from transformers import AutoConfig, AutoTokenizer
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     broken = f"{path} is truncated or not a valid GGUF file; download it again"
     try:
@@ -372,8 +380,7 @@ def _load_gguf(path: Path) -> LoadedModel:
 
                 config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
             model = _build(config, path)
-            settings = load_gguf_checkpoint(path, return_tensors=False)["config"]
-            file = ModelFile(model, GGUFFile(path, model, architecture, settings), path)
+            file = ModelFile(model, GGUFFile(path, model, architecture, config.to_dict()), path)
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
         except GLVQError:
             raise
@@ -405,7 +412,11 @@ class _silent_transformers:
         import transformers.modeling_gguf_pytorch_utils as conversion
         from transformers.utils import logging
 
-        self.verbosity, self.bars, self.conversion = logging.get_verbosity(), logging.is_progress_bar_enabled(), conversion
+        self.verbosity, self.bars, self.conversion = (
+            logging.get_verbosity(),
+            logging.is_progress_bar_enabled(),
+            conversion,
+        )
         self.tqdm = conversion.tqdm
         logging.set_verbosity_error()
         logging.disable_progress_bar()

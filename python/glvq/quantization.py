@@ -272,7 +272,9 @@ def decoder_layers(model) -> tuple[str, Any]:
     ]
     lists = [item for item in lists if item[0]]
     if not lists:
-        raise GLVQError(f"{type(model).__name__} has no list of decoder layers; use quantize_module with example inputs")
+        raise GLVQError(
+            f"{type(model).__name__} has no list of decoder layers; use quantize_module with example inputs"
+        )
     _, name, layers = max(lists, key=lambda item: item[0])
     return name, layers
 
@@ -579,7 +581,9 @@ def _allocation(
         # Far from the average nothing is ever chosen, and one step is the most
         # that a second-order estimate can be trusted with.
         quantizer = weights.quantizer
-        widths = range(max(quantizer.widths[0], math.ceil(bits) - 2), min(quantizer.widths[-1], math.floor(bits) + 2) + 1)
+        widths = range(
+            max(quantizer.widths[0], math.ceil(bits) - 2), min(quantizer.widths[-1], math.floor(bits) + 2) + 1
+        )
         errors = code_errors(quantizer, widths)
         plan = choose(quantizer, found, bits, errors, weights.report.shared_bits)
         partial.put("allocation", {}, {"plan": plan, "errors": {str(w): e for w, e in errors.items()}})
@@ -681,7 +685,9 @@ def _score_gradient(model, layers, window, inputs: list[list[Any]], generator):
             handle.remove()
 
 
-def _quantize_layers(walk: LayerWalk, weights: _Weights, partial: Partial, batches: Sequence[Any], progress: bool) -> None:
+def _quantize_layers(
+    walk: LayerWalk, weights: _Weights, partial: Partial, batches: Sequence[Any], progress: bool
+) -> None:
     """Quantizes layer after layer; those that ``partial`` has are only run."""
     with walk.streaming():
         # Two sizes at most: the last batch may be smaller.
@@ -744,7 +750,9 @@ def quantize_module(
         raise GLVQError("measured allocation needs a language model; use uniform or sdba")
     _check_arguments(module, quantizer, bits, allocation, rotation)
     linears = {
-        f"{name}.weight" if name else "weight": linear for name, linear in find_linears(module).items() if not keep(name)
+        f"{name}.weight" if name else "weight": linear
+        for name, linear in find_linears(module).items()
+        if not keep(name)
     }
     if not linears:
         raise GLVQError(f"{type(module).__name__} has no linear layer to quantize")

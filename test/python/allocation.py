@@ -61,9 +61,7 @@ plan = choose(quantizer, linears, 2.9, errors)
 
 
 def loss(plan):
-    return sum(
-        sum(s.losses[32 * g : 32 * g + 32]) * errors[w] for s in linears for g, w in enumerate(plan[s.name])
-    )
+    return sum(sum(s.losses[32 * g : 32 * g + 32]) * errors[w] for s in linears for g, w in enumerate(plan[s.name]))
 
 
 def stored(plan):
@@ -86,7 +84,11 @@ dense, x = torch.randn(24, 128) * torch.linspace(0.2, 2, 128), torch.randn(200, 
 hessian, signs = x.T @ x / 200, ops().make_signs(128, 0)
 matrix = Matrix("w", dense, [], signs)
 widths = SDBA(quantizer, 2).widths(matrix, hessian, x)
-w, h, xr = ops().hadamard(dense, signs), ops().hadamard(ops().hadamard(hessian, signs).T, signs), ops().hadamard(x, signs)
+w, h, xr = (
+    ops().hadamard(dense, signs),
+    ops().hadamard(ops().hadamard(hessian, signs).T, signs),
+    ops().hadamard(x, signs),
+)
 h += 0.01 * h.diagonal().mean() * torch.eye(128)
 u = torch.linalg.cholesky(torch.linalg.inv(h), upper=True).diagonal()
 order = (w / u).square().view(24, 4, 32).sum((0, 2)).argsort().tolist()
@@ -113,7 +115,12 @@ refused(lambda: allocation.check(quantizer, 8.5, "uniform"), "bits must be 1 to 
 
 # Sensitivities: a small independent error of a weight costs ½ · fisher · tr(E H Eᵀ).
 config = transformers.LlamaConfig(
-    vocab_size=61, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64
+    vocab_size=61,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=64,
 )
 model = transformers.LlamaForCausalLM(config).float().eval()
 with torch.no_grad():

@@ -23,7 +23,12 @@ work.mkdir(parents=True)
 torch.set_num_threads(1)
 torch.manual_seed(0)
 config = transformers.LlamaConfig(
-    vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4, max_position_embeddings=64
+    vocab_size=61,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    max_position_embeddings=64,
 )
 transformers.LlamaForCausalLM(config).save_pretrained(work / "model")
 
@@ -74,7 +79,9 @@ assert (work / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 # The command line prints the same, and refuses what it does not know.
 quality._command = command
-arguments = f"bench quality {work / 'model'} --methods lattice,e8p --bits 3 --seeds 1 --windows 2 --length 16 --eval-windows 2"
+arguments = (
+    f"bench quality {work / 'model'} --methods lattice,e8p --bits 3 --seeds 1 --windows 2 --length 16 --eval-windows 2"
+)
 result = CliRunner().invoke(cli.app, [*arguments.split(), "--work", str(work / "rows"), "--json", "--quiet"])
 printed = json.loads(result.stdout)["rows"]
 assert printed[0]["perplexity"] == report["perplexity"] and "error" in printed[1]

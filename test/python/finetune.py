@@ -38,7 +38,10 @@ for bits, tune in (([3], ("scales",)), ([3, 2, 4], ("scales", "generators")), ([
     matrix = Matrix("m.weight", torch.randn(24, 40), bits, ops().make_signs(40, 1), ops().make_signs(24, 1))
     (encoded,) = LatticeQuantizer(dim=8, group=16).quantize([matrix], None)
     weight = QuantizedWeight("m.weight", (24, 40), encoded.code, False, "in", "out")
-    stored = {weight.part_name(k): v for k, v in encoded.parts.items()} | {"in": matrix.signs_in, "out": matrix.signs_out}
+    stored = {weight.part_name(k): v for k, v in encoded.parts.items()} | {
+        "in": matrix.signs_in,
+        "out": matrix.signs_out,
+    }
     linear = TunedLinear(weight, stored.__getitem__, torch.ones(24), {}, tune)
     x = torch.randn(5, 40)
     expected = x @ encoded.decoded.T + 1

@@ -129,7 +129,16 @@ def _row(model: Path, protocol: Protocol, setting: Setting, checkpoint: Path, ke
     if protocol.calibration:
         options += ["--calibration", protocol.calibration]
     common = ["--length", str(protocol.length), "--quiet", "--json"]
-    quantize = ["quantize", str(model), "-o", str(checkpoint), "--bits", f"{setting.bits:g}", "--seed", str(setting.seed)]
+    quantize = [
+        "quantize",
+        str(model),
+        "-o",
+        str(checkpoint),
+        "--bits",
+        f"{setting.bits:g}",
+        "--seed",
+        str(setting.seed),
+    ]
     # A stopped row goes on where it was.
     quantize += ["--head-bits", str(protocol.head_bits), "--force", "--resume", *options, *common]
     made, seconds, peak = _command(quantize)
