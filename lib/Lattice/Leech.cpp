@@ -203,8 +203,7 @@ bool isActive(LeechSide side, bool onWord) {
 
 } // namespace
 
-std::optional<unsigned>
-glvq::lattice::getLeechShell(const LeechPoint &point) {
+std::optional<unsigned> glvq::lattice::getLeechShell(const LeechPoint &point) {
   std::optional<Parsed> parsed = parse(point);
   if (!parsed)
     return std::nullopt;
@@ -328,7 +327,7 @@ std::optional<uint64_t> LeechCodebook::getIndex(const LeechPoint &point) const {
   }
   uint64_t local = GolayCode::get().getIndex(parsed->word) - c.getFirstWord();
   for (unsigned j = 0; j < 4; ++j)
-    local = local * getBinomial(c.choices[j].slots, c.choices[j].count) +
-            ranks[j];
+    local =
+        local * getBinomial(c.choices[j].slots, c.choices[j].count) + ranks[j];
   return offsets[number] + (local << c.signBits | signs);
 }

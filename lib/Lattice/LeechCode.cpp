@@ -54,7 +54,8 @@ void glvq::lattice::encodeLeech(const LeechCode &code, std::span<const float> x,
                                 std::span<uint64_t> fields,
                                 std::span<float> decoded,
                                 const ParallelFor &parallelFor) {
-  int64_t numBlocks = x.size() / leechDim, numFields = code.residualShell ? 2 : 1;
+  int64_t numBlocks = x.size() / leechDim,
+          numFields = code.residualShell ? 2 : 1;
   assert(x.size() % leechDim == 0 && decoded.size() == x.size() &&
          static_cast<int64_t>(fields.size()) == numBlocks * numFields);
   LeechCodebook codebook(code.firstShell, code.lastShell);
@@ -320,17 +321,17 @@ static GaussianLeechCode findGaussianLeechCode(unsigned firstShell,
   return result;
 }
 
-GaussianLeechCode
-glvq::lattice::makeGaussianLeechCode(unsigned firstShell, unsigned lastShell,
-                                     unsigned gainBits,
-                                     unsigned residualShell) {
+GaussianLeechCode glvq::lattice::makeGaussianLeechCode(unsigned firstShell,
+                                                       unsigned lastShell,
+                                                       unsigned gainBits,
+                                                       unsigned residualShell) {
   static std::mutex mutex;
   static std::map<std::array<unsigned, 4>, GaussianLeechCode> known;
   std::lock_guard lock(mutex);
-  auto [entry, isNew] = known.try_emplace(
-      {firstShell, lastShell, gainBits, residualShell});
+  auto [entry, isNew] =
+      known.try_emplace({firstShell, lastShell, gainBits, residualShell});
   if (isNew)
-    entry->second = findGaussianLeechCode(firstShell, lastShell, gainBits,
-                                          residualShell);
+    entry->second =
+        findGaussianLeechCode(firstShell, lastShell, gainBits, residualShell);
   return entry->second;
 }

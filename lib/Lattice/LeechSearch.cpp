@@ -17,9 +17,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Multiversion.h"
 #include "glvq/Lattice/Golay.h"
 #include "glvq/Lattice/Leech.h"
-#include "Multiversion.h"
 
 #include <algorithm>
 #include <bit>
@@ -166,8 +166,8 @@ float glvq::lattice::findNearestLeechPoint(std::span<const float, leechDim> x,
   roundCoordinates(x.data(), roundings);
   fillTables(roundings, tables);
   measurePairs(tables, words.data(), distances.data());
-  unsigned best = std::min_element(distances.begin(), distances.end()) -
-                  distances.begin();
+  unsigned best =
+      std::min_element(distances.begin(), distances.end()) - distances.begin();
   point = roundPair(roundings, best / numWords, words[best % numWords]);
   return distances[best];
 }
@@ -466,8 +466,8 @@ LeechPoint LeechSearch::find(std::span<const float, leechDim> x,
   roundCoordinates(y.data(), roundings);
   fillTables(roundings, octets);
   measurePairs(octets, words.data(), distances.data());
-  unsigned nearest = std::min_element(distances.begin(), distances.end()) -
-                     distances.begin();
+  unsigned nearest =
+      std::min_element(distances.begin(), distances.end()) - distances.begin();
   if (t == 1 && !angular) {
     LeechPoint point =
         roundPair(roundings, nearest / numWords, words[nearest % numWords]);

@@ -13,8 +13,7 @@
 
 #if defined(__x86_64__) && defined(__clang__)
 #define GLVQ_MULTIVERSION                                                      \
-  __attribute__((                                                              \
-      target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+  __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define GLVQ_MULTIVERSION
 #endif

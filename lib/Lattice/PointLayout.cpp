@@ -12,9 +12,10 @@
 
 using namespace glvq::lattice;
 
-std::optional<PointLayout>
-PointLayout::create(int64_t columns, int64_t dim, int64_t group,
-                    std::vector<unsigned> fieldBits, std::string *error) {
+std::optional<PointLayout> PointLayout::create(int64_t columns, int64_t dim,
+                                               int64_t group,
+                                               std::vector<unsigned> fieldBits,
+                                               std::string *error) {
   auto fail = [&](std::string message) -> std::optional<PointLayout> {
     if (error)
       *error = std::move(message);
@@ -46,7 +47,8 @@ int64_t PointLayout::getNumWords() const {
 
 void PointLayout::pack(std::span<const uint64_t> fields,
                        std::span<int32_t> words) const {
-  assert(static_cast<int64_t>(fields.size()) == getNumPoints() * getNumFields());
+  assert(static_cast<int64_t>(fields.size()) ==
+         getNumPoints() * getNumFields());
   assert(static_cast<int64_t>(words.size()) == getNumWords());
   std::fill(words.begin(), words.end(), 0);
   size_t next = 0;
@@ -69,14 +71,15 @@ void PointLayout::pack(std::span<const uint64_t> fields,
 
 bool PointLayout::unpack(std::span<const int32_t> words,
                          std::span<uint64_t> fields) const {
-  assert(static_cast<int64_t>(fields.size()) == getNumPoints() * getNumFields());
+  assert(static_cast<int64_t>(fields.size()) ==
+         getNumPoints() * getNumFields());
   assert(static_cast<int64_t>(words.size()) == getNumWords());
   size_t next = 0;
   bool clean = true;
   int64_t padding = 0; // Bits from here to the next point belong to nobody.
   auto checkPadding = [&](int64_t end) {
-    if (padding % 32 && static_cast<uint32_t>(words[padding / 32]) >>
-                            (padding % 32))
+    if (padding % 32 &&
+        static_cast<uint32_t>(words[padding / 32]) >> (padding % 32))
       clean &= end == padding;
   };
   for (int64_t point = 0, e = getNumPoints(); point < e; ++point) {

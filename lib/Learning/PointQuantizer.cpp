@@ -101,7 +101,7 @@ private:
   std::vector<Lanes> rowWeights, scales; ///< [pieces]
   std::vector<float> groupScales;        ///< [groups]
   std::vector<uint64_t> fields;          ///< [rows][points][fields]
-  std::vector<float> feedback, metric; ///< L and H as [block][padded][dim]
+  std::vector<float> feedback, metric;   ///< L and H as [block][padded][dim]
   /// D over its mean eigenvalue, [block][dim][dim].
   std::vector<float> blockMetric;
 };

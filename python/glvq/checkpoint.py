@@ -1,8 +1,8 @@
 """Quantized checkpoints (docs/CheckpointFormat.md): reading, checking, writing.
 
-    checkpoint = glvq.checkpoint.open("model-2bit")
-    w = checkpoint.dense("model.layers.0.mlp.up_proj.weight")      # float32
-    model = glvq.checkpoint.load("model-2bit").model               # decoded weights
+checkpoint = glvq.checkpoint.open("model-2bit")
+w = checkpoint.dense("model.layers.0.mlp.up_proj.weight")      # float32
+model = glvq.checkpoint.load("model-2bit").model               # decoded weights
 """
 
 from __future__ import annotations
@@ -356,7 +356,9 @@ class LeechCode(PointCode):
         )  # fmt: skip
 
     def __str__(self) -> str:
-        more = "".join(f", {name} = {value}" for name in ("first", "gain", "residual") if (value := getattr(self, name)))
+        more = "".join(
+            f", {name} = {value}" for name in ("first", "gain", "residual") if (value := getattr(self, name))
+        )
         return f"#glvq.leech<shells = {self.shells}, group = {self.group}{more}>"
 
     def _problem(self) -> str | None:
@@ -482,7 +484,9 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
     config = read_json(path / "config.json", f"{path} is not a checkpoint: it has no config.json")
     settings = config.get("quantization_config")
     if not isinstance(settings, dict) or settings.get("quant_method") != "glvq":
-        raise GLVQError(f"{path} is not quantized by glvq (config.json has no such quantization_config); run glvq quantize")
+        raise GLVQError(
+            f"{path} is not quantized by glvq (config.json has no such quantization_config); run glvq quantize"
+        )
     if settings.get("version") != VERSION:
         raise GLVQError(
             f"{path} has version {settings.get('version')} of the checkpoint format, this glvq reads {VERSION}; quantize again"
@@ -502,7 +506,9 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
                 expected[signs] = ("I32", [-(-size // 32)])
         for name, (dtype, shape) in expected.items():
             if name not in index:
-                raise GLVQError(f"{path}: tensor '{name}' of the weight '{weight.name}' is missing; quantize the model again")
+                raise GLVQError(
+                    f"{path}: tensor '{name}' of the weight '{weight.name}' is missing; quantize the model again"
+                )
             view = index[name][1]
             if list(view.get_shape()) != shape or view.get_dtype() != dtype:
                 raise GLVQError(
@@ -515,7 +521,9 @@ def open(path: str | Path) -> Checkpoint:  # noqa: A001 - glvq.checkpoint.open r
             weight.code.check(lambda part, weight=weight: checkpoint.tensor(weight.part_name(part)), weight.shape[1])
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise GLVQError(f"{path}: the codes of weight '{weight.name}' are corrupt ({reason}); quantize the model again") from error
+            raise GLVQError(
+                f"{path}: the codes of weight '{weight.name}' are corrupt ({reason}); quantize the model again"
+            ) from error
     return checkpoint
 
 
@@ -565,7 +573,9 @@ def _index_tensors(path: Path) -> dict[str, Any]:
             for name in opened.keys():
                 index[name] = (opened, opened.get_slice(name))
         except (SafetensorError, OSError) as error:
-            raise GLVQError(f"{file} is truncated or not a safetensors file ({error}); quantize the model again") from error
+            raise GLVQError(
+                f"{file} is truncated or not a safetensors file ({error}); quantize the model again"
+            ) from error
     return index
 
 

@@ -113,7 +113,9 @@ def test_models(folder):
         torch.manual_seed(0)
         model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
         out = folder / family.replace(", ", "-")
-        report = quantization.quantize_model(model, None, out, bits=2, quantizer=make_family(family), windows=4, length=32)
+        report = quantization.quantize_model(
+            model, None, out, bits=2, quantizer=make_family(family), windows=4, length=32
+        )
         assert report["quantized_linears"] == 14
         with torch.no_grad():
             assert torch.equal(checkpoint.load(out).model(ids).logits, model(ids).logits), family
@@ -139,7 +141,9 @@ def test_bad_input():
         broken = torch.randn(16, 40)
         broken[3, 5] = torch.nan
         refused(lambda: quantizer.quantize([Matrix("layers.7.q", broken, [2])], None), "layers.7.q", "not finite")
-        refused(lambda: quantizer.quantize([Matrix("layers.7.q", half, [2])], torch.full((40, 40), torch.inf)), "layers.7.q")
+        refused(
+            lambda: quantizer.quantize([Matrix("layers.7.q", half, [2])], torch.full((40, 40), torch.inf)), "layers.7.q"
+        )
     refused(lambda: make("trellis", taps=21).check([2]), "20 at most")
     refused(lambda: make("trellis", taps=3).check([3]), "more than the bits")
     refused(lambda: make("trellis", taps=9, nodes="additive").check([3]), "even number")

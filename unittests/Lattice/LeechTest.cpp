@@ -198,7 +198,8 @@ TEST(Leech, SearchIsExactOnShellTwo) {
 }
 
 TEST(Leech, CandidatesComeCloseToTheExactSearch) {
-  for (auto [first, last] : {std::pair(0u, 13u), {0u, 4u}, {2u, 12u}, {5u, 5u}}) {
+  for (auto [first, last] :
+       {std::pair(0u, 13u), {0u, 4u}, {2u, 12u}, {5u, 5u}}) {
     LeechCodebook codebook(first, last);
     LeechSearch search(codebook);
     std::vector<float> x = gaussian(40 * leechDim, 6);
@@ -262,7 +263,8 @@ static double getGaussianError(unsigned first, unsigned last, unsigned gainBits,
   return getError(g.code, g.unit, 6000);
 }
 
-// N(0, 1) at 2.000 bits a weight, with the published values: ball and shape-gain.
+// N(0, 1) at 2.000 bits a weight, with the published values: ball and
+// shape-gain.
 TEST(Leech, GaussianErrorOfTwoBits) {
   EXPECT_NEAR(getGaussianError(0, 13, 0, 0, 48), 0.0775, 0.02 * 0.0775);
   EXPECT_NEAR(getGaussianError(2, 12, 1, 0, 48), 0.078, 0.02 * 0.078);

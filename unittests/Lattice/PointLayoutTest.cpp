@@ -38,8 +38,8 @@ TEST(PointLayout, Sizes) {
 TEST(PointLayout, PackIsInvertible) {
   std::mt19937_64 random(1);
   using Fields = std::vector<unsigned>;
-  for (const Fields &bits :
-       {Fields{48}, Fields{47}, Fields{48, 24}, Fields{16}, Fields{64}, Fields{25}, Fields{1}})
+  for (const Fields &bits : {Fields{48}, Fields{47}, Fields{48, 24}, Fields{16},
+                             Fields{64}, Fields{25}, Fields{1}})
     for (int64_t columns : {24, 72, 100, 480}) {
       PointLayout layout = *PointLayout::create(columns, 24, 72, bits);
       std::vector<uint64_t> fields;

@@ -4,10 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Learning/PointQuantizer.h"
 #include "Gaussian.h"
 #include "Quantization.h"
 #include "glvq/Lattice/E8.h"
-#include "glvq/Learning/PointQuantizer.h"
 
 #include <gtest/gtest.h>
 
@@ -32,8 +32,8 @@ struct Family {
 
   std::vector<float> decode(const PointQuantizerResult &r, int64_t rows,
                             int64_t columns, int64_t group) const {
-    auto layout = lattice::PointLayout::create(columns, code.dim, group,
-                                               code.fieldBits);
+    auto layout =
+        lattice::PointLayout::create(columns, code.dim, group, code.fieldBits);
     EXPECT_EQ(static_cast<int64_t>(r.codes.size()),
               rows * layout->getNumWords());
     EXPECT_EQ(static_cast<int64_t>(r.groupScales.size()),
@@ -105,9 +105,9 @@ TEST(PointQuantizer, RaggedAndZero) {
   for (int64_t c = 0; c < columns; ++c)
     w[7 * columns + c] *= 50;
   std::vector<float> h = hessianOf(columns, 0.5);
-  for (const Family &family : {Family::makeLeech(0, 13, 0, 3),
-                               Family::makeLeech(3, 3, 0, 0),
-                               Family::makeE8P()}) {
+  for (const Family &family :
+       {Family::makeLeech(0, 13, 0, 3), Family::makeLeech(3, 3, 0, 0),
+        Family::makeE8P()}) {
     PointQuantizerOptions options;
     options.group = 48;
     auto r = quantizePoints(family.code, w, rows, columns, h, options, serial);

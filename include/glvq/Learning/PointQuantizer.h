@@ -77,8 +77,8 @@ struct PointQuantizerResult {
 /// empty for the identity. Throws std::invalid_argument for options that do
 /// not fit, and for weights or Hessians that are not finite.
 PointQuantizerResult quantizePoints(const PointCode &code,
-                                    std::span<const float> weight,
-                                    int64_t rows, int64_t columns,
+                                    std::span<const float> weight, int64_t rows,
+                                    int64_t columns,
                                     std::span<const float> hessian,
                                     const PointQuantizerOptions &options,
                                     const ParallelFor &parallelFor);

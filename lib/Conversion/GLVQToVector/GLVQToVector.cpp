@@ -86,14 +86,17 @@ private:
     if (failed(checkMatmulKernel(op, reason)))
       return op.emitError("has no CPU kernel: ")
              << reason << "; lower it with convert-glvq-to-linalg";
-    auto code = cast<LatticeAttr>(op.getCode());
+    WeightCodeAttrInterface code = op.getCode();
     int64_t rows = cast<MemRefType>(op.getCodes().getType()).getDimSize(0);
     int64_t columns = cast<MemRefType>(op.getInput().getType()).getDimSize(1);
     TypeRange types = op->getOperandTypes();
     func::FuncOp kernel =
         getKernel(getKey(code, types), ("glvq_matmul_" + Twine(rows) + "x" + Twine(columns)).str(),
                   op.getLoc(), types, [&](KernelBuilder &b, func::FuncOp function) {
-                    buildMatmulKernel(b, code, function, vectorLength);
+                    if (auto lattice = dyn_cast<LatticeAttr>(code))
+                      buildMatmulKernel(b, lattice, function, vectorLength);
+                    else
+                      buildPointKernel(b, code, function, vectorLength);
                   });
     OpBuilder builder(op);
     func::CallOp::create(builder, op.getLoc(), kernel, op->getOperands());

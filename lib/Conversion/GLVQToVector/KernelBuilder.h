@@ -135,6 +135,9 @@ public:
 /// `vectorLength`: 8 or 16 lanes of 32 bits.
 void buildMatmulKernel(KernelBuilder &b, LatticeAttr code, func::FuncOp function,
                        int64_t vectorLength);
+/// The same for `#glvq.leech` and `#glvq.e8p`.
+void buildPointKernel(KernelBuilder &b, WeightCodeAttrInterface code, func::FuncOp function,
+                      int64_t vectorLength);
 /// Why there is no kernel for it, or success.
 LogicalResult checkMatmulKernel(MatmulOp op, std::string &reason);
 

@@ -565,8 +565,8 @@ LogicalResult glvq::checkMatmulKernel(MatmulOp op, std::string &reason) {
     reason = text;
     return failure();
   };
-  if (!isa<LatticeAttr>(op.getCode()))
-    return fail("its code is not a lattice code");
+  if (!isa<LatticeAttr, LeechAttr, E8PAttr>(op.getCode()))
+    return fail("its code is neither a lattice code nor one of fixed points");
   for (Value value : op->getOperands()) {
     auto type = dyn_cast<MemRefType>(value.getType());
     if (!type)

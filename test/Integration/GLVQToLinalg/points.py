@@ -28,7 +28,7 @@ class Points:
         return f"!glvq.weight<{self.rows}x{self.columns}xf32, {self.code}>"
 
     def parts(self):
-        per_slot, bits = self.group // self.dim, sum(self.widths)
+        per_slot = self.group // self.dim
         rows = []
         for points in self.fields:
             words = []

@@ -89,8 +89,8 @@ LogicalResult LeechAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "points of the Leech lattice are on shells 2 to "
                        << maxLeechShell << ", got shells = " << shells;
   if (first < 0 || first == 1 || first > shells)
-    return emitError() << "the first shell is 0 (the origin) or 2 to "
-                       << shells << ", got first = " << first;
+    return emitError() << "the first shell is 0 (the origin) or 2 to " << shells
+                       << ", got first = " << first;
   if (gain < 0 || gain > 8)
     return emitError() << "a gain is stored in up to 8 bits, got gain = "
                        << gain;
@@ -155,8 +155,8 @@ LeechAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type,
                         SmallVectorImpl<Value> &slices) const {
   if (failed(slicePoints(
           b, loc, getPointLayout(*this, type.getNumColumns()),
-          [&](int64_t columns) { return getPointLayout(*this, columns); }, parts, offsets,
-          sizes, slices)))
+          [&](int64_t columns) { return getPointLayout(*this, columns); },
+          parts, offsets, sizes, slices)))
     return failure();
   // Gains and the scale of the residual serve all points.
   llvm::append_range(slices, parts.drop_front(3));
@@ -205,8 +205,8 @@ E8PAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type,
                       SmallVectorImpl<Value> &slices) const {
   if (failed(slicePoints(
           b, loc, getPointLayout(*this, type.getNumColumns()),
-          [&](int64_t columns) { return getPointLayout(*this, columns); }, parts, offsets,
-          sizes, slices)))
+          [&](int64_t columns) { return getPointLayout(*this, columns); },
+          parts, offsets, sizes, slices)))
     return failure();
   return cast<WeightCodeAttrInterface>(*this);
 }

@@ -42,8 +42,7 @@ struct Points : Emitter {
     SmallVector<APInt> bits;
     for (int64_t value : values)
       bits.emplace_back(element.getIntOrFloatBitWidth(), value);
-    return arith::ConstantOp::create(*this,
-                                     DenseElementsAttr::get(type, bits));
+    return arith::ConstantOp::create(*this, DenseElementsAttr::get(type, bits));
   }
 
   /// Field number `field` of every point, [m, s, p] as i64: one bit after the
@@ -62,17 +61,16 @@ struct Points : Emitter {
           e.add(e.mul(slot, e.index(layout.getWordsPerSlot() * 32)),
                 e.add(e.mul(e.loop(2), e.index(layout.getPointBits())),
                       e.add(e.index(first), i)));
-      Value bit =
-          e.bit(codes, position, layout.getNumWords(), [&](Value word) {
-            return SmallVector<Value>{e.loop(0), word};
-          });
+      Value bit = e.bit(codes, position, layout.getNumWords(), [&](Value word) {
+        return SmallVector<Value>{e.loop(0), word};
+      });
       bit = e.select(e.less(point, e.index(layout.getNumPoints())), bit,
                      e.integer(i64, 0));
       return {arith::OrIOp::create(
           e, args[1], arith::ShLIOp::create(e, bit, e.castIndex(i64, i)))};
     };
-    return generic(4, 1, bits, filled(shape, integer(i64, 0)),
-                   {{3}, {0, 1, 2}}, collect)[0];
+    return generic(4, 1, bits, filled(shape, integer(i64, 0)), {{3}, {0, 1, 2}},
+                   collect)[0];
   }
 
   /// The shape of coordinates, [m, s, p, i].
@@ -86,7 +84,8 @@ struct Points : Emitter {
   Value getWeight(WeightType type, Value v, Value scales, Value groupScales) {
     Type f32 = getF32Type(), elementType = type.getElementType();
     auto scale = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
-      Value factor = e.mul(e.castFloat(f32, args[1]), e.castFloat(f32, args[2]));
+      Value factor =
+          e.mul(e.castFloat(f32, args[1]), e.castFloat(f32, args[2]));
       return {e.castFloat(elementType, e.mul(factor, args[0]))};
     };
     Value w = generic(4, 0, {v, scales, groupScales},
@@ -124,7 +123,15 @@ private:
     RestOff,
     FirstChoice
   };
-  enum ChoiceColumn { OnWord, OffWord, Value_, Slots, Count, Radix, NumChoiceColumns };
+  enum ChoiceColumn {
+    OnWord,
+    OffWord,
+    Value_,
+    Slots,
+    Count,
+    Radix,
+    NumChoiceColumns
+  };
   static constexpr int64_t numChoices = 4;
   static constexpr int64_t numColumns =
       FirstChoice + numChoices * NumChoiceColumns;
@@ -232,8 +239,9 @@ SmallVector<Value> LeechDecoder::step(Emitter &e, Value position,
                                        isSet(choice(j, OffWord))));
     // Combinations without this position come first.
     Value fewer = e.select(active, e.sub(slots, one), zero);
-    Value without = e.extract(binomials, {e.castIndex(e.getIndexType(), fewer),
-                                          e.castIndex(e.getIndexType(), count)});
+    Value without =
+        e.extract(binomials, {e.castIndex(e.getIndexType(), fewer),
+                              e.castIndex(e.getIndexType(), count)});
     Value taken = both(active, no(e.less(rank, without)));
     rank = e.select(taken, e.sub(rank, without), rank);
     slots = e.select(active, fewer, slots);
@@ -248,13 +256,13 @@ SmallVector<Value> LeechDecoder::step(Emitter &e, Value position,
   Value oddNegative = arith::XOrIOp::create(e, three, onWord);
   Value free = both(no(last), no(e.equal(value, zero)));
   Value wanted = no(e.equal(negatives, get(e, number, Negatives)));
-  Value evenNegative = e.select(
-      last, wanted, both(free, e.equal(both(signs, one), one)));
+  Value evenNegative =
+      e.select(last, wanted, both(free, e.equal(both(signs, one), one)));
   Value negative = e.select(odd, oddNegative, evenNegative);
   signs = e.select(free, arith::ShRUIOp::create(e, signs, one), signs);
   Value counted = both(both(negative, onWord), no(last));
-  negatives = e.select(counted, arith::XOrIOp::create(e, negatives, one),
-                       negatives);
+  negatives =
+      e.select(counted, arith::XOrIOp::create(e, negatives, one), negatives);
   Value v = arith::SIToFPOp::create(e, f32, value);
   state.back() = e.select(negative, arith::NegFOp::create(e, v), v);
   return state;
@@ -367,8 +375,7 @@ FailureOr<Value> LeechAttr::buildDecode(OpBuilder &builder, Location loc,
 }
 
 FailureOr<Value> E8PAttr::buildDecode(OpBuilder &builder, Location loc,
-                                      WeightType type,
-                                      ValueRange parts) const {
+                                      WeightType type, ValueRange parts) const {
   Points e(builder, loc, getPointLayout(*this, type.getNumColumns()), parts[0]);
   Type i64 = e.getI64Type(), f32 = e.getF32Type();
   const auto &patterns = ::glvq::lattice::getE8PTable();
@@ -383,15 +390,16 @@ FailureOr<Value> E8PAttr::buildDecode(OpBuilder &builder, Location loc,
       return arith::AndIOp::create(e, a, e.integer(i64, bits));
     };
     Value code = args[0], i = e.castIndex(i64, e.loop(3));
-    Value pattern = e.extract(
-        table, e.castIndex(e.getIndexType(), mask(code, 255)));
+    Value pattern =
+        e.extract(table, e.castIndex(e.getIndexType(), mask(code, 255)));
     Value four = arith::ShLIOp::create(e, i, e.integer(i64, 2));
     Value twice = mask(arith::ShRUIOp::create(e, pattern, four), 7);
-    Value value = e.mul(arith::SIToFPOp::create(e, f32, twice), e.real(f32, 0.5));
+    Value value =
+        e.mul(arith::SIToFPOp::create(e, f32, twice), e.real(f32, 0.5));
     // The eighth sign makes the sum even.
     Value signs = mask(shift(code, 8), 127);
-    Value parity = mask(
-        e.add(math::CtPopOp::create(e, signs), shift(pattern, 31)), 1);
+    Value parity =
+        mask(e.add(math::CtPopOp::create(e, signs), shift(pattern, 31)), 1);
     signs = arith::OrIOp::create(
         e, signs, arith::ShLIOp::create(e, parity, e.integer(i64, 7)));
     Value negative = e.equal(mask(arith::ShRUIOp::create(e, signs, i), 1),
@@ -400,8 +408,8 @@ FailureOr<Value> E8PAttr::buildDecode(OpBuilder &builder, Location loc,
     return {e.add(e.select(negative, arith::NegFOp::create(e, value), value),
                   e.select(up, e.real(f32, 0.25), e.real(f32, -0.25)))};
   };
-  Value v = e.generic(4, 0, e.getFields(0),
-                      e.empty(e.getCoordinateShape(), f32),
-                      {{0, 1, 2}, {0, 1, 2, 3}}, decode)[0];
+  Value v =
+      e.generic(4, 0, e.getFields(0), e.empty(e.getCoordinateShape(), f32),
+                {{0, 1, 2}, {0, 1, 2, 3}}, decode)[0];
   return e.getWeight(type, v, parts[1], parts[2]);
 }
