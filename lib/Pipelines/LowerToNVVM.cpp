@@ -29,7 +29,13 @@ void glvq::buildLowerToNVVMPipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
 
   // Tensors: kernels for what has them, the reference lowering for the rest.
-  pm.addPass(createConvertGLVQToGPUPass());
+  // Tensor cores multiply integers; on f32 generators stay with the weights.
+  if (options.activations != "f32") {
+    pm.addPass(createFoldGeneratorPass());
+    pm.addPass(createCSEPass());
+    pm.addPass(createSelectKernelConfigPass());
+  }
+  pm.addPass(createConvertGLVQToGPUPass({options.activations}));
   pm.addPass(createAttachNVVMTargetPass({options.chip, options.format}));
   pm.addPass(createConvertGLVQToLinalgPass());
   pm.addPass(createCanonicalizerPass());
@@ -43,6 +49,8 @@ void glvq::buildLowerToNVVMPipeline(OpPassManager &pm,
   pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
   bufferization::buildBufferDeallocationPipeline(
       pm, bufferization::BufferDeallocationPipelineOptions());
+  // Clones of buffers are allocations too.
+  pm.addPass(createConvertBufferizationToMemRefPass());
   pm.addPass(createAllocateOnDevicePass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
 

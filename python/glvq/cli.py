@@ -351,12 +351,13 @@ def gpu(
     columns: Annotated[int, typer.Option(help="Columns of the weight; few make no loop, and the whole kernel is counted.", min=1)] = 16384,
     bits: Annotated[str, typer.Option(help="Widths, separated by commas.")] = "1,2,3,4",
     chips: Annotated[str, typer.Option(help="Chips, separated by commas.")] = "sm_80,sm_89,sm_90,sm_100,sm_120",
+    activations: Annotated[str, typer.Option(help="What activations are rounded to: int8 or f16.")] = "int8",
     as_json: AsJson = False,
 ):
     """Count the instructions of the GPU kernels and say what binds them.
 
-    Compiles products of one token with packed integers (int8 activations) by
-    ptxas and disassembles them; no GPU is needed.
+    Compiles products of one token with packed integers by ptxas and
+    disassembles them; no GPU is needed.
     """
     from .bench import gpu as bench_gpu
 
@@ -369,7 +370,9 @@ def gpu(
         raise GLVQError(f"--bits {bits}: widths are 1 to 8")
     if unknown := set(names) - set(bench_gpu.CHIPS):
         raise GLVQError(f"--chips: unknown {', '.join(sorted(unknown))}; known are {', '.join(bench_gpu.CHIPS)}")
-    kernels = bench_gpu.bench(rows, columns, widths, names)
+    if activations not in ("int8", "f16"):
+        raise GLVQError(f"--activations {activations}: expected int8 or f16")
+    kernels = bench_gpu.bench(rows, columns, widths, names, activations)
     if as_json:
         print(json.dumps([kernel.summary() for kernel in kernels], indent=1))
         return

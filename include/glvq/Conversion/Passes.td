@@ -42,11 +42,17 @@ def ConvertGLVQToGPUPass : Pass<"convert-glvq-to-gpu", "::mlir::ModuleOp"> {
 
     A product with `#glvq.integer` rounds the activations to bytes, with a factor
     for each token, and multiplies on tensor cores (`mma.sync.m16n8k32`): the
-    sums are exact. How a block shares the work is the product's
+    sums are exact. With `activations=f16` it rounds them to halves
+    (`mma.sync.m16n8k16`), with `f32` it is left alone, as are products of codes
+    that have no kernel; `convert-glvq-to-linalg` takes them. How a block shares the work is the product's
     `glvq.kernel_config`, see `glvq-select-kernel-config`.
 
     Run it on tensors, before bufferization, or on buffers (products only).
   }];
+  let options = [
+    Option<"activations", "activations", "std::string", "\"int8\"",
+      "what products of packed integers round activations to: int8, f16, or f32, which has no kernel">,
+  ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",

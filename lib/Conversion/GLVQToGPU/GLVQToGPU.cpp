@@ -7,6 +7,7 @@
 //   glvq.matmul ── integers ─────► quantize kernel ──► product on tensor cores
 //               ├─ linear code ──► fold kernel ──► product of packed fields
 //               └─ compander ────► decode and multiply
+//   glvq.fold ───────────────────► a thread for each folded activation
 //   glvq.hadamard ───────────────► a block per vector
 //
 // This file is the host side: which kernels there are, and their launches.
@@ -19,7 +20,9 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/IR/Remarks.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::glvq {
 #define GEN_PASS_DEF_CONVERTGLVQTOGPUPASS
@@ -39,10 +42,13 @@ bool isFloatOfKernels(Type type) {
 
 class Lowering {
 public:
-  explicit Lowering(ModuleOp module) : module(module) {}
+  /// Without `activations`, products of integers are left.
+  Lowering(ModuleOp module, std::optional<Activations> activations)
+      : module(module), activations(activations) {}
 
   LogicalResult lower(MatmulOp op);
   LogicalResult lowerInteger(MatmulOp op, PackedIntegerAttr code);
+  LogicalResult lower(FoldOp op);
   LogicalResult lower(HadamardOp op);
 
 private:
@@ -61,6 +67,7 @@ private:
               ArrayRef<Value> operands);
 
   ModuleOp module;
+  std::optional<Activations> activations;
   gpu::GPUModuleOp kernels;
   llvm::StringMap<gpu::GPUFuncOp> byIdentity;
   llvm::StringMap<unsigned> counts;
@@ -155,14 +162,20 @@ static std::string toString(Attribute attribute) {
 }
 
 LogicalResult Lowering::lower(MatmulOp op) {
-  if (auto integer = dyn_cast<PackedIntegerAttr>(op.getCode()))
+  auto integer = dyn_cast<PackedIntegerAttr>(op.getCode());
+  if (integer && activations)
     return lowerInteger(op, integer);
   auto code = dyn_cast<LatticeAttr>(op.getCode());
-  if (!code)
-    return op.emitOpError("has no GPU kernel for the code ")
-           << op.getCode()
-           << "; supported are #glvq.lattice and #glvq.integer, which "
-              "glvq-fold-generator makes of linear codes";
+  if (!code) {
+    // The reference lowering takes what is left, on the host.
+    remark::missed(op.getLoc(),
+                   remark::RemarkOpts::name("ConvertToGPU").category("glvq"))
+        << (integer ? "product is not for the GPU: integers are multiplied with "
+                      "int8 or f16 activations only"
+                    : "product is not for the GPU: its code has no kernel there "
+                      "and is not linear, or was not folded");
+    return success();
+  }
   int64_t columns = op.getWeightType().getShape()[1];
   auto inputType = cast<ShapedType>(op.getInput().getType());
   auto initType = cast<ShapedType>(op.getInit().getType());
@@ -305,7 +318,9 @@ LogicalResult Lowering::lowerInteger(MatmulOp op, PackedIntegerAttr code) {
     if (!isFloatOfKernels(type.getElementType()))
       return op.emitOpError("has no GPU kernel for activations of type ")
              << type.getElementType() << "; supported are f32, f16 and bf16";
-  IntegerLayout layout(code.getBits(), op.getWeightType().getNumColumns());
+  IntegerLayout layout(code.getBits(), op.getWeightType().getNumColumns(),
+                       *activations);
+  bool isInt8 = *activations == Activations::Int8;
   if (!layout.isExact())
     return op.emitOpError("has too many columns for sums of 32 bits: ")
            << layout.columns << " of " << layout.bits
@@ -345,12 +360,14 @@ LogicalResult Lowering::lowerInteger(MatmulOp op, PackedIntegerAttr code) {
                      : *init;
   int64_t batch = inputType.getDimSize(0);
   Value bytes =
-      getPointer(b, allocate({batch, layout.paddedColumns}, b.getI8Type()));
+      getPointer(b, allocate({batch, layout.paddedColumns},
+                             isInt8 ? b.getI8Type() : Type(b.getF16Type())));
   Value factors = getPointer(b, allocate({batch}, b.f32()));
-  Value sums = getPointer(b, allocate({batch}, b.i32()));
+  Value sums = getPointer(b, allocate({batch}, isInt8 ? b.i32() : b.f32()));
 
   std::string shape =
-      std::to_string(layout.bits) + "," + std::to_string(layout.columns) + ",";
+      std::string(isInt8 ? "int8," : "f16,") + std::to_string(layout.bits) +
+      "," + std::to_string(layout.columns) + ",";
   gpu::GPUFuncOp quantize = getKernel(
       op.getLoc(), "quantize",
       shape + toString(TypeAttr::get(inputType.getElementType())),
@@ -388,6 +405,62 @@ LogicalResult Lowering::lowerInteger(MatmulOp op, PackedIntegerAttr code) {
         b, initType, output, /*restrict=*/true, /*writable=*/true);
     op->getResult(0).replaceAllUsesWith(result);
   }
+  op.erase();
+  return success();
+}
+
+LogicalResult Lowering::lower(FoldOp op) {
+  WeightCodeAttrInterface code = op.getCode();
+  auto lattice = dyn_cast<LatticeAttr>(code);
+  auto trellis = dyn_cast<TrellisAttr>(code);
+  RankedTensorType inputType = op.getInput().getType();
+  if ((!lattice && !trellis) || !isFloatOfKernels(inputType.getElementType()))
+    return success(); // as for products, the reference lowering
+  int64_t columns = inputType.getDimSize(1);
+  FailureOr<SmallVector<FoldedRun>> runs = code.getFoldedRuns(columns);
+  if (failed(runs))
+    return op.emitOpError("folds no linear code");
+  const FoldedRun &run = (*runs)[op.getRun()];
+  int64_t group = lattice ? lattice.getGroup() : trellis.getGroup();
+
+  KernelBuilder b(op.getLoc(), op);
+  SmallVector<Value> operands;
+  for (Value value : op->getOperands()) {
+    FailureOr<Value> buffer = getInput(b, op, value);
+    if (failed(buffer))
+      return failure();
+    operands.push_back(*buffer);
+  }
+  Value tokens = b.createOrFold<memref::DimOp>(operands[0], 0);
+  RankedTensorType type = op.getType();
+  SmallVector<Value> sizes;
+  if (type.isDynamicDim(0))
+    sizes.push_back(tokens);
+  Value output = memref::AllocOp::create(
+      b, MemRefType::get(type.getShape(), type.getElementType()), sizes,
+      b.getI64IntegerAttr(64));
+  operands.push_back(output);
+  for (Value &operand : operands)
+    operand = getPointer(b, operand);
+  gpu::GPUFuncOp fold = getKernel(
+      op.getLoc(), "fold_only",
+      toString(code) + "," + Twine(columns) + "," + Twine(op.getRun()) + "," +
+          toString(TypeAttr::get(inputType.getElementType())),
+      [&](KernelBuilder &kernel, gpu::GPUModuleOp module, StringRef name) {
+        buildFoldOpKernel(kernel, module, name, run, columns, group,
+                          /*hasOrder=*/op.getParams().size() > 1,
+                          inputType.getElementType());
+      });
+  unlessEmpty(b, tokens, [&] {
+    launch(b, fold, tokens,
+           arith::ConstantIndexOp::create(
+               b, llvm::divideCeil(run.columns, blockSize)),
+           operands);
+  });
+  Value result = bufferization::ToTensorOp::create(b, type, output,
+                                                   /*restrict=*/true,
+                                                   /*writable=*/true);
+  op.getResult().replaceAllUsesWith(result);
   op.erase();
   return success();
 }
@@ -461,6 +534,8 @@ struct LaunchMemoryEffects
 
 struct ConvertGLVQToGPU
     : public glvq::impl::ConvertGLVQToGPUPassBase<ConvertGLVQToGPU> {
+  using ConvertGLVQToGPUPassBase::ConvertGLVQToGPUPassBase;
+
   void getDependentDialects(DialectRegistry &registry) const override {
     ConvertGLVQToGPUPassBase::getDependentDialects(registry);
     registry.addExtension(+[](MLIRContext *context, gpu::GPUDialect *) {
@@ -471,14 +546,24 @@ struct ConvertGLVQToGPU
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (isa<MatmulOp, HadamardOp>(op))
+      if (isa<MatmulOp, FoldOp, HadamardOp>(op))
         ops.push_back(op);
     });
-    Lowering lowering(getOperation());
+    if (!llvm::is_contained({"int8", "f16", "f32"}, StringRef(activations))) {
+      getOperation().emitError("unknown activations '")
+          << activations << "', expected int8, f16 or f32";
+      return signalPassFailure();
+    }
+    std::optional<Activations> rounding;
+    if (activations != "f32")
+      rounding = activations == "int8" ? Activations::Int8
+                                       : Activations::Float16;
+    Lowering lowering(getOperation(), rounding);
     for (Operation *op : ops) {
-      auto matmul = dyn_cast<MatmulOp>(op);
-      if (failed(matmul ? lowering.lower(matmul)
-                        : lowering.lower(cast<HadamardOp>(op))))
+      LogicalResult lowered = llvm::TypeSwitch<Operation *, LogicalResult>(op)
+                         .Case<MatmulOp, FoldOp, HadamardOp>(
+                             [&](auto op) { return lowering.lower(op); });
+      if (failed(lowered))
         return signalPassFailure();
     }
   }

@@ -94,6 +94,7 @@ public:
   Value rem(Value a, Value b) { return createOrFold<arith::RemUIOp>(a, b); }
   Value rem(Value a, int64_t b) { return rem(a, constant(b)); }
   Value min(Value a, Value b) { return createOrFold<arith::MinUIOp>(a, b); }
+  Value max(Value a, Value b) { return createOrFold<arith::MaxUIOp>(a, b); }
   Value bitAnd(Value a, int64_t b) {
     return createOrFold<arith::AndIOp>(a, constant(b));
   }

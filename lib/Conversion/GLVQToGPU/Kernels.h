@@ -56,10 +56,18 @@ void buildFoldedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
 void buildDecodedMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                               StringRef name, const MatmulConfig &config);
 
-/// Activations to bytes: q = round(x 127 / max |x|), in the order of the layout,
-/// zero where it has padding. A block takes a token.
-/// Parameters: x, q, factors (f32, x = factor q), sums (i32, of q). Grid:
-/// tokens.
+/// glvq.fold of lattices and trellises: x'[t, p] = sum_i g[slot, i, k]
+/// x[t, column + i] for the field k of a point, with f16 generators
+/// [slots, dim, fields] (of a trellis: group scales). Zero for padding.
+/// Parameters: x, g, [order], x'. Grid: tokens, ceil(x' / blockSize).
+void buildFoldOpKernel(KernelBuilder &b, gpu::GPUModuleOp module,
+                       StringRef name, const FoldedRun &run, int64_t columns,
+                       int64_t group, bool hasOrder, Type inputType);
+
+/// Activations to bytes, q = round(x 127 / max |x|), or halves, q = x / max |x|,
+/// in the order of the layout, zero where it has padding. A block takes a token.
+/// Parameters: x, q, factors (f32, x = factor q), sums (of q; i32, or f32 of
+/// halves). Grid: tokens.
 void buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                          StringRef name, const IntegerLayout &layout,
                          Type inputType);
@@ -81,7 +89,8 @@ struct IntegerMatmulConfig {
 FailureOr<IntegerMatmulConfig> getKernelConfig(MatmulOp op,
                                                const IntegerLayout &layout);
 
-/// Products of #glvq.integer with bytes, on tensor cores; eight tokens at once.
+/// Products of #glvq.integer with bytes or halves, on tensor cores; eight tokens
+/// at once.
 /// Parameters: q, factors, sums, codes, [init], y, tokens, rows. Grid:
 /// ceil(rows / (128 tiles / split)), ceil(tokens / 8).
 void buildIntegerMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,

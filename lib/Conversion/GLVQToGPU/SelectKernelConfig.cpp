@@ -30,7 +30,7 @@ static IntegerMatmulConfig selectConfig(const IntegerLayout &layout) {
   // Two tiles use the activations twice. Their words and sums have to fit into
   // registers.
   config.tiles = layout.unitWords <= 4 ? 2 : 1;
-  config.unroll = layout.unitWords <= 4 ? 2 : 1;
+  config.unroll = layout.unitFields <= 64 ? 2 : 1;
   // Every warp that shares a row has a step to do.
   config.split = 1;
   while (config.split < numWarps && 2 * config.split <= layout.steps)
@@ -81,7 +81,8 @@ struct SelectKernelConfig
       auto code = dyn_cast<PackedIntegerAttr>(op.getCode());
       if (!code)
         return WalkResult::advance();
-      IntegerLayout layout(code.getBits(), op.getWeightType().getNumColumns());
+      IntegerLayout layout(code.getBits(), op.getWeightType().getNumColumns(),
+                           Activations::Int8);
       FailureOr<IntegerMatmulConfig> config = getKernelConfig(op, layout);
       if (failed(config))
         return WalkResult::interrupt();

@@ -162,8 +162,9 @@ func.func @f(%x: tensor<{tokens}x{columns}xf32>, %c: tensor<{rows}x{words}xi32>)
 """
 
 
-def ptx_of(module: str, chip: str) -> str:
-    lowered = run(_native.tool("glvq-opt"), f"--lower-glvq-to-nvvm=chip={chip} format=isa", text=module).stdout
+def ptx_of(module: str, chip: str, activations: str = "int8") -> str:
+    pipeline = f"--lower-glvq-to-nvvm=chip={chip} format=isa activations={activations}"
+    lowered = run(_native.tool("glvq-opt"), pipeline, text=module).stdout
     text = re.search(r'assembly = "((?:[^"\\]|\\.)*)"', lowered)
     if not text:
         raise GLVQError("the module has no kernels")
@@ -178,6 +179,15 @@ def operation(instruction: str) -> str:
 
 def pipe_of(mnemonic: str) -> str:
     return PIPE_OF.get(mnemonic.split(".")[0], "other")
+
+
+def per_lane(mnemonic: str) -> int:
+    """The weights of a lane that a product takes: IMMA.16832 has 512 of a warp,
+    HMMA.16816 has 256."""
+    for name, weights in (("IMMA.16832", 16), ("HMMA.16816", 8), ("IDP.4A", 4)):
+        if mnemonic.startswith(name):
+            return weights
+    return 0
 
 
 def loops(sass: str) -> dict[str, list[list[str]]]:
@@ -233,8 +243,7 @@ def measure(ptx: str, bits: int, chip: str) -> list[Kernel]:
             if number_of_body == 0 and kernel.weights:
                 break
             names = [operation(instruction) for instruction in body]
-            # An IMMA.16832 takes 512 weights, 16 of each lane; IDP.4A four.
-            weights = 16 * sum(n.startswith("IMMA") for n in names) + 4 * sum(n.startswith("IDP") for n in names)
+            weights = sum(per_lane(n) for n in names)
             if weights <= kernel.weights:
                 continue
             kernel.weights, kernel.has_loop = weights, number_of_body > 0
@@ -249,13 +258,19 @@ def measure(ptx: str, bits: int, chip: str) -> list[Kernel]:
     return kernels
 
 
-def bench(rows: int = 4096, columns: int = 16384, widths: tuple[int, ...] = (1, 2, 3, 4), chips: tuple[str, ...] = CHIPS) -> list[Kernel]:
+def bench(
+    rows: int = 4096,
+    columns: int = 16384,
+    widths: tuple[int, ...] = (1, 2, 3, 4),
+    chips: tuple[str, ...] = CHIPS,
+    activations: str = "int8",
+) -> list[Kernel]:
     """The product kernel of each width for each chip, for one token."""
     result = []
     for bits in widths:
         module = product(bits, rows, columns)
         for chip in chips:
-            measured = measure(ptx_of(module, chip), bits, chip)
+            measured = measure(ptx_of(module, chip, activations), bits, chip)
             if not measured:
                 raise GLVQError(f"no product was found in the kernels of {bits} bits for {chip}")
             result += measured

@@ -13,9 +13,13 @@ from helpers import Program  # noqa: E402
 class EmulatedProgram(Program):
     RUNNER = ["glvq-emulate", "--entry=main", "-"]
 
+    def __init__(self, mlir_lib, activations="f32"):
+        super().__init__(mlir_lib)
+        self.activations = activations
+
     def lower(self, module):
         lowered = subprocess.run(
-            ["glvq-opt", "--lower-glvq-to-nvvm=chip=sm_80 format=llvm"],
+            ["glvq-opt", f"--lower-glvq-to-nvvm=chip=sm_80 format=llvm activations={self.activations}"],
             input=module,
             capture_output=True,
             text=True,

@@ -1,9 +1,11 @@
-# Products of packed integers on (emulated) tensor cores, against numpy: the sums
-# are integers, so results agree to the rounding of the last multiplication. All
+# Products of packed integers on (emulated) tensor cores, against numpy. With
+# activations of bytes the sums are integers, so results agree to the rounding of
+# the last multiplication; of halves they agree to the rounding of the halves. All
 # widths, every alignment of rows, ragged columns, odd rows, batches 1 to 70,
 # configurations given by hand.
 # REQUIRES: compiler
-# RUN: %PYTHON %s %mlir_lib | FileCheck %s
+# RUN: %PYTHON %s %mlir_lib int8 | FileCheck %s
+# RUN: %PYTHON %s %mlir_lib f16 | FileCheck %s
 # CHECK: 56 products agree
 
 import os
@@ -52,7 +54,8 @@ def quantize(x):
     return np.rint(x * inverse).astype(np.int64), (largest / np.float32(127))
 
 
-program = EmulatedProgram(sys.argv[1])
+activations = sys.argv[2]
+program = EmulatedProgram(sys.argv[1], activations)
 expected = []
 for number, (bits, rows, columns, tokens, config) in enumerate(CASES):
     fields = rng.integers(0, 2**bits, size=(rows, columns))
@@ -73,12 +76,19 @@ for number, (bits, rows, columns, tokens, config) in enumerate(CASES):
     body += f"""  %result = glvq.matmul ins(%x : tensor<{n}x{columns}xf32>) codes(%codes : {tensor_type(codes)})
     outs({"%j" if zero else "%i"} : {output}) {{code = #glvq.integer<bits = {bits}>{attribute}}} -> {output}"""
     program.add(body, {"x": x, "codes": codes, "init": init}, init, dynamic)
-    q, factor = quantize(x)
-    sums = q @ (2 * fields - (2**bits - 1)).T
-    want = (factor * np.float32(0.5)) * sums.astype(np.float32)
-    expected.append((want + init * (not zero), f"{bits} bits, {rows} x {columns}, {tokens} tokens"))
+    twice = (2 * fields - (2**bits - 1)).T
+    if activations == "int8":
+        q, factor = quantize(x)
+        want = (factor * np.float32(0.5)) * (q @ twice).astype(np.float32)
+        bound = 2e-5  # printMemrefF32 prints six digits
+    else:
+        # Every activation is rounded to eleven bits; the sums are in f32.
+        want = x.astype(np.float64) @ twice / 2
+        bound = 2e-5 + np.abs(x) @ np.abs(twice / 2) * 2.0**-12 + 2.0**bits * np.abs(x).sum(axis=1, keepdims=True) * 2.0**-20
+    expected.append((want + init * (not zero), bound, f"{bits} bits, {rows} x {columns}, {tokens} tokens"))
 
-for got, (want, where) in zip(program.run(), expected, strict=True):
-    # printMemrefF32 prints six digits.
-    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5, err_msg=where)
+for got, (want, bound, where) in zip(program.run(), expected, strict=True):
+    error = np.abs(got - want)
+    allowed = bound + 2e-5 * np.abs(want)
+    assert (error <= allowed).all(), f"{where}: off by {(error - allowed).max()}"
 print(f"{len(expected)} products agree")
