@@ -33,11 +33,15 @@ def run(*command, status=0):
     return result.stdout + (result.stderr if status else "")
 
 
-where = run("python", "-c", "import glvq, glvq._native as n; print(glvq.__file__, n.tool('glvq-opt'), n.runtime().__file__)")
+where = run(
+    "python", "-c", "import glvq, glvq._native as n; print(glvq.__file__, n.tool('glvq-opt'), n.runtime().__file__)"
+)
 assert all(str(site) in path for path in where.split()), where
 assert "quantize" in run("glvq", "--help")
 model, quantized, artefact = str(folder / "model"), str(folder / "q"), str(folder / "q.glvq")
-report = json.loads(run("glvq", "quantize", model, "-o", quantized, "--bits", "3", "--windows", "2", "--length", "32", "--json"))
+report = json.loads(
+    run("glvq", "quantize", model, "-o", quantized, "--bits", "3", "--windows", "2", "--length", "32", "--json")
+)
 assert report["weights"] > 0
 assert "#glvq.lattice" in run("glvq", "inspect", quantized, "--json")
 run("glvq", "compile", quantized, "-o", artefact, "--quiet")

@@ -20,7 +20,9 @@ for file in (prefix / "bin" / "glvq-run", next((prefix / "lib").glob("libglvq_ru
 # Only the C interface is exported, and the SONAME is its version.
 library = prefix / "lib" / "libglvq_runtime.so"
 header = (prefix / "include" / "glvq" / "Runtime" / "glvq_runtime.h").read_text()
-symbols = subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True).stdout
+symbols = subprocess.run(
+    ["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True
+).stdout
 exported = {line.split()[-1] for line in symbols.splitlines()}
 declared = set(re.findall(r"\b(glvq_\w+)\(", header))
 assert exported == declared, exported ^ declared
