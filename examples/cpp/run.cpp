@@ -50,8 +50,9 @@ public:
   /// Appends `token`; returns the likeliest one to follow.
   int64_t step(int64_t token) {
     const int64_t shape[] = {1, 1};
-    const glvq_tensor inputs[] = {{"tokens", GLVQ_I64, 2, shape, &token},
-                                  {"position", GLVQ_I64, 0, nullptr, &position}};
+    const glvq_tensor inputs[] = {
+        {"tokens", GLVQ_I64, 2, shape, &token},
+        {"position", GLVQ_I64, 0, nullptr, &position}};
     int32_t rank;
     int64_t sizes[3];
     check(glvq_session_output_shape(session.get(), "decode", inputs, 2,

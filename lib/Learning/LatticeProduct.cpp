@@ -144,8 +144,7 @@ constexpr int64_t fewTokens = 3;
 constexpr int64_t blockFloats = 1 << 20;
 
 at::Tensor linearLattice(const at::Tensor &x, const at::Tensor &codes,
-                         const at::Tensor &generators,
-                         const at::Tensor &scales,
+                         const at::Tensor &generators, const at::Tensor &scales,
                          const std::optional<at::Tensor> &order, int64_t dim,
                          int64_t group, at::IntArrayRef runs) {
   TORCH_CHECK(x.dim() == 2, "x must be [tokens, columns], not ", x.sizes());

@@ -65,4 +65,6 @@ def runtime() -> ModuleType:
                 raise GLVQError(f"{file} cannot be loaded by this Python: {error}. Run tools/setup") from error
             sys.modules["glvq._runtime"] = module
             return module
-    raise GLVQError(f"the extension module _runtime is not built; looked in {' and '.join(map(str, folders))}. Run tools/setup")
+    raise GLVQError(
+        f"the extension module _runtime is not built; looked in {' and '.join(map(str, folders))}. Run tools/setup"
+    )

@@ -34,7 +34,10 @@ class _Packed:
         for name, (dtype, shape) in weight.code.parts(*weight.shape).items():
             self.part_names.append(name)
             self.register_buffer(name, torch.empty(shape, dtype=_DTYPES[dtype]), persistent=persistent)
-        for name, signs, size in (("signs_in", weight.signs_in, weight.shape[1]), ("signs_out", weight.signs_out, weight.shape[0])):
+        for name, signs, size in (
+            ("signs_in", weight.signs_in, weight.shape[1]),
+            ("signs_out", weight.signs_out, weight.shape[0]),
+        ):
             # Their one copy in the checkpoint has a name of its own.
             words = torch.empty(-(-size // 32), dtype=torch.int32) if signs else None
             self.register_buffer(name, words, persistent=False)
@@ -152,7 +155,9 @@ class GLVQQuantizer(HfQuantizer):
             elif isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
                 packed = GLVQLinear(weight, module.bias is not None, dtype)
             else:
-                raise GLVQError(f"weight '{name}' belongs to a {type(module).__name__}, not to a linear layer or an embedding")
+                raise GLVQError(
+                    f"weight '{name}' belongs to a {type(module).__name__}, not to a linear layer or an embedding"
+                )
             model.set_submodule(path, packed)
             self._remember_signs(model, path, weight)
             # Modules that share the weight (the head of a tied embedding) share its parts.
@@ -174,7 +179,10 @@ class GLVQQuantizer(HfQuantizer):
             model._tied_weights_keys = {t: s for t, s in keys.items() if t not in packed_names}
 
     def _remember_signs(self, model, path: str, weight: QuantizedWeight) -> None:
-        for side, name, size in (("signs_in", weight.signs_in, weight.shape[1]), ("signs_out", weight.signs_out, weight.shape[0])):
+        for side, name, size in (
+            ("signs_in", weight.signs_in, weight.shape[1]),
+            ("signs_out", weight.signs_out, weight.shape[0]),
+        ):
             if name:
                 _add_buffer(model, name, torch.empty(-(-size // 32), dtype=torch.int32))
                 self._signs.append((path, side, name))

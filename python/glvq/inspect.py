@@ -63,6 +63,7 @@ def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
     if (config.get("quantization_config") or {}).get("quant_method") != "glvq":
         return {"checkpoint": str(path), "architecture": ", ".join(config.get("architectures", [])), "quantized": "no"}, []
     opened = checkpoint.open(path)
+    errors = _errors(path)
     rows, bits, weights = [], 0, 0
     for weight in opened.weights.values():
         count = weight.shape[0] * weight.shape[1]
@@ -73,6 +74,7 @@ def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
                 "shape": "x".join(map(str, weight.shape)),
                 "code": str(weight.code),
                 "bits per weight": round(own / count, 4),
+                "error": errors.get(weight.name, "-"),
             }
         )
         bits, weights = bits + own, weights + count
@@ -84,3 +86,12 @@ def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
         "bytes": sum(f.stat().st_size for f in path.glob("*.safetensors")),
     }
     return summary, rows
+
+
+def _errors(path: Path) -> dict[str, float]:
+    """Relative squared error of each weight, as the report of its quantization
+    has it: in the metric of the inputs for linears, plain for tables."""
+    file = path / "quantization_report.json"
+    report = read_json(file, "") if file.exists() else {}
+    rows = [*report.get("linears", []), *report.get("tables", [])]
+    return {row["name"]: float(f"{row.get('proxy_error', row.get('relative_error')):.3g}") for row in rows}

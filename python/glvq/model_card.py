@@ -32,7 +32,12 @@ def text(folder: Path) -> str:
     lines = [*head, "---", "", f"# {architecture}, quantized by glvq", ""]
     families = Counter(entry["code"].split("<")[0].removeprefix("#glvq.") for entry in weights.values())
     named = ", ".join(f"{family} ({count})" for family, count in sorted(families.items()))
-    lines += ["The weights are stored as points of learned codes and stay packed at run time.", "", "| | |", "|---|---|"]
+    lines += [
+        "The weights are stored as points of learned codes and stay packed at run time.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
     rows = {
         "code families (weights)": named,
         "quantized linear layers": report.get("quantized_linears", len(weights)),
@@ -72,7 +77,11 @@ def text(folder: Path) -> str:
         ]
     else:
         lines += ["```sh", "glvq inspect 'THIS FOLDER'", "```"]
-    lines += ["", "Quantization loses some quality; measure it on your own task: `glvq eval 'THIS FOLDER' --text FILE --reference MODEL`.", ""]
+    lines += [
+        "",
+        "Quantization loses some quality; measure it on your own task: `glvq eval 'THIS FOLDER' --text FILE --reference MODEL`.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -171,7 +171,9 @@ class Server:
         if wanted is None:
             return JSONResponse({"object": "list", "data": [card]})
         if wanted != self.name:
-            raise RequestError(404, f"there is no model '{wanted}'; this server has '{self.name}'", "model", "model_not_found")
+            raise RequestError(
+                404, f"there is no model '{wanted}'; this server has '{self.name}'", "model", "model_not_found"
+            )
         return JSONResponse(card)
 
     async def chat(self, request: Request) -> Response:
@@ -226,7 +228,9 @@ class Server:
     def _job(self, body: dict, ids: list[int], chat: bool) -> Job:
         model = body.get("model", self.name)
         if model != self.name:
-            raise RequestError(404, f"there is no model '{model}'; this server has '{self.name}'", "model", "model_not_found")
+            raise RequestError(
+                404, f"there is no model '{model}'; this server has '{self.name}'", "model", "model_not_found"
+            )
         for name, neutral in (
             ("n", 1), ("best_of", 1), ("logprobs", False), ("top_logprobs", 0), ("presence_penalty", 0), ("frequency_penalty", 0),
             ("logit_bias", {}), ("tools", []), ("functions", []), ("echo", False), ("suffix", ""),
@@ -235,7 +239,9 @@ class Server:
             if value is not None and value != neutral:
                 raise RequestError(400, f"{name} is not supported", name, "unsupported_parameter")
         if body.get("response_format", {"type": "text"}) != {"type": "text"}:
-            raise RequestError(400, "only the response format text is supported", "response_format", "unsupported_parameter")
+            raise RequestError(
+                400, "only the response format text is supported", "response_format", "unsupported_parameter"
+            )
         room = self.generator.context_length - len(ids)
         if room < 1:
             raise RequestError(
@@ -269,14 +275,23 @@ class Server:
         if not isinstance(stream, bool) or not isinstance(options, dict):
             raise RequestError(400, "stream must be true or false, stream_options an object", "stream")
         return Job(
-            ids, min(wanted, room, self.limits.max_tokens), how, stop, stream, bool(options.get("include_usage")), model, chat
+            ids,
+            min(wanted, room, self.limits.max_tokens),
+            how,
+            stop,
+            stream,
+            bool(options.get("include_usage")),
+            model,
+            chat,
         )
 
     # Answers ----------------------------------------------------------------
 
     async def _answer(self, request: Request, job: Job) -> Response:
         if self.waiting >= self.limits.waiting:
-            raise RequestError(429, f"{self.waiting} requests are waiting already; try again later", code="rate_limit_exceeded")
+            raise RequestError(
+                429, f"{self.waiting} requests are waiting already; try again later", code="rate_limit_exceeded"
+            )
         pieces = self._generate(job)
         if job.stream:
             # The first piece now: an error still gets a status of its own.

@@ -7,7 +7,6 @@
 # RUN: glvq-compile %S/../tools/glvq-compile/Inputs/model.mlir --checkpoint %t/checkpoint -o %t/mlp.glvq
 # RUN: %PYTHON %s %t
 
-import subprocess
 import sys
 from pathlib import Path
 

@@ -6,6 +6,7 @@
 # RUN: %PYTHON %s %t %S/../Inputs
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,12 +60,43 @@ assert_close(artefact.session(capacity=12).run("prefill", tokens=ids, position=0
 # The model card says what the reports say.
 card = (folder / "tied-2bit" / "README.md").read_text()
 report = json.loads((folder / "tied-2bit" / "quantization_report.json").read_text())
-assert f"{report['bits_per_weight']:.4g}" in card and "lattice (15)" in card and "`model.embed_tokens.weight` at" in card, card
-assert card.startswith("---\nlibrary_name: transformers\n") and "pipeline_tag: text-generation" in card and report["calibration"] in card
+assert (
+    f"{report['bits_per_weight']:.4g}" in card and "lattice (15)" in card and "`model.embed_tokens.weight` at" in card
+), card
+assert (
+    card.startswith("---\nlibrary_name: transformers\n")
+    and "pipeline_tag: text-generation" in card
+    and report["calibration"] in card
+)
+
+# What is loaded takes the place of the file, not that of the decoded weights. Measured in a process of its own.
+tiny_chat_model.make(folder / "wide", vocab_size=40000, hidden_size=384, num_hidden_layers=1)
+glvq.quantize(folder / "wide", folder / "wide-2bit", windows=1, length=16)
+program = """
+import os, sys, glvq, transformers
+from glvq import torch_ops
+from transformers import AutoModelForCausalLM
+import transformers.models.llama.modeling_llama
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+AutoModelForCausalLM.from_pretrained(sys.argv[1])  # what is allocated once
+before = resident()
+model = AutoModelForCausalLM.from_pretrained(sys.argv[2])
+for tensor in model.state_dict().values():
+    tensor.sum()
+print((resident() - before) / os.path.getsize(f"{sys.argv[2]}/model.safetensors"))
+"""
+command = [sys.executable, "-c", program, folder / "tied-2bit", folder / "wide-2bit"]
+share = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+assert share < 1.3, share
 
 # Generation, with the tokenizer that travels along.
 tokenizer = AutoTokenizer.from_pretrained(folder / "tied-2bit")
-prompt = tokenizer.apply_chat_template([{"role": "user", "content": "hello"}], add_generation_prompt=True, return_tensors="pt")
+prompt = tokenizer.apply_chat_template(
+    [{"role": "user", "content": "hello"}], add_generation_prompt=True, return_tensors="pt"
+)
 prompt = prompt["input_ids"] if hasattr(prompt, "keys") else prompt
 answer = model.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :]
 text = tokenizer.decode(answer, skip_special_tokens=True)
@@ -75,7 +107,9 @@ model.save_pretrained(folder / "saved")
 before, after = (load_file(f / "model.safetensors") for f in (folder / "tied-2bit", folder / "saved"))
 assert before.keys() == after.keys()
 assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
-settings = [json.loads((f / "config.json").read_text())["quantization_config"] for f in (folder / "tied-2bit", folder / "saved")]
+settings = [
+    json.loads((f / "config.json").read_text())["quantization_config"] for f in (folder / "tied-2bit", folder / "saved")
+]
 assert settings[0] == settings[1]
 model.save_pretrained(folder / "shards", max_shard_size="8KB")
 assert len(list((folder / "shards").glob("*.safetensors"))) > 1
@@ -125,7 +159,10 @@ torch.testing.assert_close(gradient, 2 * y.detach() @ weight, rtol=1e-3, atol=1e
 plain = AutoModelForCausalLM.from_pretrained(folder / "tied-2bit")
 expected = logits(plain)
 plain.dequantize()
-assert type(plain.model.layers[0].mlp.up_proj) is torch.nn.Linear and plain.lm_head.weight is plain.model.embed_tokens.weight
+assert (
+    type(plain.model.layers[0].mlp.up_proj) is torch.nn.Linear
+    and plain.lm_head.weight is plain.model.embed_tokens.weight
+)
 assert_close(logits(plain), expected, 1e-5)
 plain.save_pretrained(folder / "plain")
 assert "model.layers.0.mlp.up_proj.weight" in load_file(folder / "plain" / "model.safetensors")

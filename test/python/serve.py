@@ -42,7 +42,13 @@ def refused(kind, action, *words):
 
 # Text before a stop sequence passes at once, unless it may begin one.
 stops = StopFilter(["END", "ENOUGH"])
-assert [stops.push("one E"), stops.push("N"), stops.push("d EN"), stops.push("OUGH x"), stops.stopped] == ["one ", "", "ENd ", "", True]
+assert [stops.push("one E"), stops.push("N"), stops.push("d EN"), stops.push("OUGH x"), stops.stopped] == [
+    "one ",
+    "",
+    "ENd ",
+    "",
+    True,
+]
 assert (stops := StopFilter(["ab"])).push("a") == "" and stops.finish() == "a"
 
 process, url = start("--api-key", "secret", "--sessions", "2", "--waiting", "1")
@@ -59,7 +65,9 @@ assert choice.message.content == expected and choice.finish_reason == "length", 
 assert answer.usage.prompt_tokens == len(model.generator.encode(model.generator.render_chat(conversation)))
 assert answer.usage.completion_tokens == 12 and answer.usage.total_tokens == answer.usage.prompt_tokens + 12
 
-chunks = list(client.chat.completions.create(messages=conversation, stream=True, stream_options={"include_usage": True}, **common))
+chunks = list(
+    client.chat.completions.create(messages=conversation, stream=True, stream_options={"include_usage": True}, **common)
+)
 assert chunks[0].choices[0].delta.role == "assistant" and chunks[-1].usage.completion_tokens == 12
 texts = [c.choices[0].delta.content or "" for c in chunks if c.choices]
 assert "".join(texts) == expected and sum(map(bool, texts)) > 1
@@ -69,7 +77,9 @@ assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "length"
 longer = [*conversation, {"role": "assistant", "content": expected}, {"role": "user", "content": "more"}]
 parts = [*longer[:2], {"role": "user", "content": [{"type": "text", "text": "mo"}, {"type": "text", "text": "re"}]}]
 for messages in (longer, parts):
-    assert client.chat.completions.create(messages=messages, **common).choices[0].message.content == model.generate(longer, 12)
+    assert client.chat.completions.create(messages=messages, **common).choices[0].message.content == model.generate(
+        longer, 12
+    )
 ids = model.generator.encode("hello")
 for prompt in ("hello", ids):
     completion = client.completions.create(prompt=prompt, **common)
@@ -94,7 +104,9 @@ refused(openai.BadRequestError, lambda: client.completions.create(prompt="a", n=
 refused(openai.BadRequestError, lambda: client.chat.completions.create(messages=[], **common), "at least one message")
 refused(openai.BadRequestError, lambda: client.completions.create(prompt="a" * 300, **common), "context", "300")
 refused(openai.BadRequestError, lambda: client.completions.create(prompt=[99999], **common), "token ids")
-refused(openai.BadRequestError, lambda: client.completions.create(prompt="a", model="tiny", temperature=9), "temperature")
+refused(
+    openai.BadRequestError, lambda: client.completions.create(prompt="a", model="tiny", temperature=9), "temperature"
+)
 refused(openai.APIStatusError, lambda: client.completions.create(prompt="a" * (2 << 20), **common), "larger")
 connection = http.client.HTTPConnection(url.split("/")[2])
 connection.request("POST", "/v1/completions", b"{", {"Authorization": "Bearer secret"})
@@ -119,7 +131,10 @@ while client.get("/health".replace("/health", url.replace("/v1", "/health")), ca
     time.sleep(0.05)
 
 # Beyond the sessions and the waiting place: 429.
-busy = [client.completions.create(prompt="hello", stream=True, model="tiny", temperature=1, seed=s, max_tokens=240) for s in (1, 2)]
+busy = [
+    client.completions.create(prompt="hello", stream=True, model="tiny", temperature=1, seed=s, max_tokens=240)
+    for s in (1, 2)
+]
 with concurrent.futures.ThreadPoolExecutor(8) as pool:
     crowd = [pool.submit(lambda: client.completions.create(prompt="a", **common)) for _ in range(8)]
     statuses = [type(f.exception()).__name__ if f.exception() else "ok" for f in crowd]
@@ -139,7 +154,9 @@ assert process.wait(60) in (0, -signal.SIGTERM)
 # An address that is taken is named, not tried.
 process, url = start()
 port = url.split(":")[2].split("/")[0]
-taken = subprocess.run([sys.executable, "-m", "glvq", "serve", artefact, "--port", port], capture_output=True, text=True)
+taken = subprocess.run(
+    [sys.executable, "-m", "glvq", "serve", artefact, "--port", port], capture_output=True, text=True
+)
 assert taken.returncode == 1 and "cannot listen" in taken.stderr and "--port" in taken.stderr, taken
 process.send_signal(signal.SIGINT)
 process.wait(60)
