@@ -390,7 +390,6 @@ def finetune(
     checkpoint and its reference, for a text that is too short, and as
     quantize_model does.
     """
-    import torch
 
     start = time.perf_counter()
     path, output = Path(path), Path(output)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 import transformers
+from typer.testing import CliRunner
 
-from glvq import checkpoint, finetune, models, quantization
+from glvq import checkpoint, cli, finetune, models, quantization
 from glvq.checkpoint import QuantizedWeight
 from glvq.errors import GLVQError
 from glvq.learning import ops
-from glvq.quantizers import LatticeQuantizer, Matrix
+from glvq.quantizers import Matrix, make
 
 work = Path(sys.argv[1])
 shutil.rmtree(work, ignore_errors=True)
@@ -32,11 +33,19 @@ for size in (1, 9, 32, 48, 72):
     assert torch.allclose(rotation.forward(x), ops().hadamard(x, signs), atol=1e-5), size
     assert torch.allclose(rotation.inverse(x), ops().hadamard(x, signs, -1, True), atol=1e-5), size
 
-# One linear: V, scales, folded generators, slots out of order.
+# One linear of each family: V, scales, folded generators, slots out of order.
 TunedLinear = finetune._tuned_linear_class()
-for bits, tune in (([3], ("scales",)), ([3, 2, 4], ("scales", "generators")), ([4, 3, 3], ("norms",))):
+for quantizer, bits, tune in (
+    (make("lattice", group=16), [3], ("scales",)),
+    (make("lattice", group=16), [3, 2, 4], ("scales", "generators")),
+    (make("lattice", group=16), [4, 3, 3], ("norms",)),
+    (make("trellis", group=16, taps=6), [3, 2, 2], ("scales",)),
+    (make("trellis", group=16, taps=6, nodes="additive"), [2], ("scales", "generators")),
+    (make("binary", group=16), [2, 1, 2], ("scales",)),
+    (make("e8p", group=16), [2], ("scales",)),
+):
     matrix = Matrix("m.weight", torch.randn(24, 40), bits, ops().make_signs(40, 1), ops().make_signs(24, 1))
-    (encoded,) = LatticeQuantizer(dim=8, group=16).quantize([matrix], None)
+    (encoded,) = quantizer.quantize([matrix], None)
     weight = QuantizedWeight("m.weight", (24, 40), encoded.code, False, "in", "out")
     stored = {weight.part_name(k): v for k, v in encoded.parts.items()} | {
         "in": matrix.signs_in,
@@ -46,7 +55,7 @@ for bits, tune in (([3], ("scales",)), ([3, 2, 4], ("scales", "generators")), ([
     x = torch.randn(5, 40)
     expected = x @ encoded.decoded.T + 1
     error = (linear(x) - expected).norm() / expected.norm()
-    assert error < 0.01, (bits, error)
+    assert error < 0.01, (encoded.code, error)
     # A learned factor means the same in the student and in what is stored.
     with torch.no_grad():
         for factor in linear.factors.values():
@@ -54,8 +63,8 @@ for bits, tune in (([3], ("scales",)), ([3, 2, 4], ("scales", "generators")), ([
     stored |= linear.parts()
     expected = x @ checkpoint.decode(weight, stored.__getitem__).T + 1
     error = (linear(x) - expected).norm() / expected.norm()
-    assert error < 0.01, (bits, error)
-    assert set(linear.parts()) == {weight.part_name(p) for p in tune if p != "norms"}
+    assert error < 0.01, (encoded.code, error)
+    assert bool(linear.parts()) == (tune != ("norms",))
 
 # The loss and its gradient against autograd.
 hidden, reference = torch.randn(7, 12, requires_grad=True), torch.randn(7, 12)
@@ -169,3 +178,15 @@ refused(tune("x", low="qwen2"), "not quantized by glvq")
 refused(tune("x", reference="gpt2-2bit"), "must have its own weights")
 refused(tune("x", text="words"), "no tokenizer")
 assert not [p for p in work.iterdir() if p.name.startswith("x")]
+
+# Both steps in one command, and the second alone.
+arguments = f"quantize {work / 'qwen2'} --windows 2 --length 16 --finetune --quiet --json -o {work / 'both'}"
+result = CliRunner().invoke(cli.app, arguments.split())
+assert result.exit_code == 0, result.exception
+printed = json.loads(result.stdout)
+assert printed["held-out KL after"] < printed["held-out KL before"] and printed["bits per weight"] > 2
+assert sorted(p.name for p in work.glob("both*")) == ["both"]
+arguments = f"finetune {work / 'qwen2-2bit'} --reference {work / 'qwen2'} -o {work / 'x'} --windows 2 --length 16"
+result = CliRunner().invoke(cli.app, [*arguments.split(), "--held-out", "1", "--quiet", "--json"])
+assert result.exit_code == 0 and json.loads(result.stdout)["steps"] == 1, result.exception
+checkpoint.open(work / "x")
