@@ -32,7 +32,7 @@ def quantize(
     model: str | PathLike | torch.nn.Module,
     output: str | PathLike,
     *,
-    bits: int = 2,
+    bits: float = 2,
     code: str | Quantizer = "lattice",
     tokenizer: Any = None,
     calibration: str | None = None,
