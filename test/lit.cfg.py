@@ -88,6 +88,9 @@ feature(
 )
 feature("valgrind", shutil.which("valgrind") is not None, "valgrind")
 with open("/proc/cpuinfo") as f:
-    feature("avx512", "avx512f" in f.read(), "a CPU with AVX-512")
+    cpu_flags = f.read()
+feature("avx2", "avx2" in cpu_flags, "a CPU with AVX2")
+feature("avx512", "avx512f" in cpu_flags, "a CPU with AVX-512")
+feature("avx512vnni", "avx512_vnni" in cpu_flags, "a CPU with AVX-512 VNNI")
 if missing and not getattr(lit_config, "quiet", False):
     lit_config.note("missing, its tests are unsupported: " + "; ".join(missing))

@@ -55,8 +55,13 @@ void glvq::buildLowerToLLVMPipeline(OpPassManager &pm,
   cleanUp(pm);
   pm.addPass(createMaterializeWeightsPass());
   cleanUp(pm);
+  pm.addPass(createFoldGeneratorPass());
+  cleanUp(pm);
+  pm.addPass(createPackCodesPass());
   ConvertGLVQToVectorPassOptions quantized;
   quantized.vectorLength = std::max<int64_t>(8, options.vectorWidth);
+  quantized.activations = options.activations;
+  quantized.dot = options.dot;
   pm.addPass(createConvertGLVQToVectorPass(quantized));
   pm.addPass(createBindEntryBuffersPass());
   pm.addNestedPass<func::FuncOp>(createFuseLinalgPass());

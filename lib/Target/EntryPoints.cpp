@@ -5,6 +5,7 @@
 #include "glvq/Target/EntryPoints.h"
 
 #include "glvq/Conversion/NativeCPU/Passes.h"
+#include "glvq/Lattice/Interleave.h"
 #include "glvq/Runtime/CpuFeatures.h"
 #include "glvq/Target/NativeCode.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -60,6 +61,27 @@ static FailureOr<EntryArgument> readArgument(Operation *op,
   if (!shaped.hasRank())
     return refuse() << " must have a rank";
 
+  if (auto packed = attr.getAs<DictionaryAttr>("packed")) {
+    auto source = packed.getAs<StringAttr>("source");
+    auto number = [&](StringRef key) {
+      auto value = packed.getAs<IntegerAttr>(key);
+      return value ? value.getInt() : -1;
+    };
+    EntryArgument::Packed from{source ? source.str() : "", number("offset"),
+                               number("stride"), number("rows"), number("words"),
+                               number("columns"), number("bits")};
+    int64_t tiles =
+        llvm::divideCeil(from.rows, ::glvq::lattice::kInterleavedRows);
+    if (!source || from.offset < 0 || from.stride < from.words ||
+        from.rows < 1 || from.words < 1 || from.columns < 1 || from.bits < 1 ||
+        from.bits > 8 || !shaped.hasStaticShape() || shaped.getRank() != 2 ||
+        shaped.getDimSize(0) != tiles ||
+        shaped.getDimSize(1) !=
+            ::glvq::lattice::kInterleavedRows *
+                ::glvq::lattice::getInterleavedWords(from.columns, from.bits))
+      return refuse() << " cannot be stored as glvq.packed says: " << packed;
+    argument.packed = from;
+  }
   auto names = attr.getAs<ArrayAttr>("shape");
   if (names && int64_t(names.size()) != shaped.getRank())
     return refuse() << " has a glvq.shape of another rank: " << names;

@@ -83,6 +83,17 @@ int64_t glvq::NativeTarget::getVectorWidth() const {
   return has("avx512f") ? 16 : has("avx") ? 8 : 4;
 }
 
+StringRef glvq::NativeTarget::getDotProduct() const {
+  auto has = [&](StringRef feature) {
+    return llvm::is_contained(features, feature);
+  };
+  if (has("avx512vnni"))
+    return "vnni512";
+  if (has("avxvnni"))
+    return "vnni256";
+  return has("avx2") ? "avx2" : "generic";
+}
+
 std::string glvq::NativeTarget::getFeatureString() const {
   std::string result;
   for (const std::string &feature : features)

@@ -6,6 +6,7 @@
 
 #include "glvq/Target/WeightsWriter.h"
 
+#include "glvq/Lattice/Interleave.h"
 #include "glvq/Runtime/SafeTensors.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/MapVector.h"
@@ -165,6 +166,26 @@ static void writeWidened(llvm::raw_ostream &os, const TensorView &source,
     write(double());
 }
 
+/// Writes the fields of `source` interleaved, some tiles at a time.
+static void writeInterleaved(llvm::raw_ostream &os, const TensorView &source,
+                             const EntryArgument::Packed &packed) {
+  namespace lattice = ::glvq::lattice;
+  constexpr int64_t blockRows = 64 * lattice::kInterleavedRows;
+  const auto *words =
+      reinterpret_cast<const uint32_t *>(source.bytes.data()) + packed.offset;
+  int64_t rowWords = lattice::getInterleavedWords(packed.columns, packed.bits);
+  std::vector<uint32_t> block;
+  for (int64_t row = 0; row < packed.rows; row += blockRows) {
+    int64_t rows = std::min(blockRows, packed.rows - row);
+    block.resize(llvm::alignTo(rows, lattice::kInterleavedRows) * rowWords);
+    lattice::interleave(words + row * packed.stride, rows, packed.words,
+                        packed.stride, packed.columns, packed.bits,
+                        block.data());
+    os.write(reinterpret_cast<const char *>(block.data()),
+             block.size() * sizeof(uint32_t));
+  }
+}
+
 static std::string describe(StringRef dtype, ArrayRef<int64_t> shape) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -187,6 +208,8 @@ selectWeights(ArrayRef<EntryPoint> entries, const Checkpoint &checkpoint,
       if (inserted)
         continue;
       bool equal = it->second->dtype == argument.dtype &&
+                   it->second->packed.has_value() ==
+                       argument.packed.has_value() &&
                    llvm::equal(it->second->shape, argument.shape,
                                [](const auto &a, const auto &b) {
                                  return a.size == b.size;
@@ -203,6 +226,21 @@ selectWeights(ArrayRef<EntryPoint> entries, const Checkpoint &checkpoint,
     for (const EntryArgument::Dimension &dimension : argument->shape)
       shape.push_back(dimension.size);
     std::string to = upper(argument->dtype);
+    if (const auto &packed = argument->packed) {
+      const TensorView *source = checkpoint.find(packed->source);
+      if (!source)
+        return makeError("checkpoint ", folder, " has no tensor '",
+                         packed->source, "'");
+      size_t end =
+          packed->offset + (packed->rows - 1) * packed->stride + packed->words;
+      if (source->dtype != "I32" || source->bytes.size() / 4 < end)
+        return makeError("checkpoint ", folder, ": tensor '", packed->source,
+                         "' is ", describe(source->dtype, source->shape),
+                         "; the model needs i32 and ", end, " elements");
+      size_t count = shape[0] * shape[1];
+      weights.push_back({argument, source, count, count * sizeof(uint32_t)});
+      continue;
+    }
     const TensorView *source = checkpoint.find(name);
     if (!source)
       return makeError("checkpoint ", folder, " has no tensor '", name,
@@ -273,7 +311,9 @@ llvm::Error mlir::glvq::writeWeights(ArrayRef<EntryPoint> entries,
     uint64_t begin = llvm::alignTo(offset, kAlignment);
     os.write_zeros(begin - offset);
     std::string to = upper(weight.argument->dtype);
-    if (weight.source->dtype == to)
+    if (weight.argument->packed)
+      writeInterleaved(os, *weight.source, *weight.argument->packed);
+    else if (weight.source->dtype == to)
       os.write(reinterpret_cast<const char *>(weight.source->bytes.data()),
                weight.bytes);
     else

@@ -194,6 +194,7 @@ def compile_(
     output: Annotated[Path, typer.Option("-o", "--output", help="Artefact folder to write.")],
     checkpoint: Annotated[Optional[Path], typer.Option(help="Quantized weights of a .pt2 file, by quantize_module.")] = None,
     target: Annotated[str, typer.Option(help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:<LLVM CPU name>.")] = "cpu",
+    activations: Annotated[str, typer.Option(help="Activations that quantized weights are multiplied by: int8 (fast) or f32.")] = "int8",
     save_ir: Annotated[Optional[Path], typer.Option(help="Folder for the IR after each stage.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing artefact.")] = False,
     quiet: Quiet = False,
@@ -207,7 +208,7 @@ def compile_(
     from .compiler import compile_model
 
     start = time.perf_counter()
-    compile_model(model, output, target, save_ir, force, quiet, checkpoint)
+    compile_model(model, output, target, save_ir, force, quiet, checkpoint, activations)
     if not quiet:
         err.print(f"{output}: compiled in {time.perf_counter() - start:.1f} s")
 
@@ -495,6 +496,45 @@ def bench_quality(
         low, high = e["range"]
         numbers = (f"{e['bits_per_weight']:.3f}", f"{e['perplexity']:.2f}", f"{low:.2f}-{high:.2f}", f"{e['kl']:.4f}")
         table.add_row(e["method"], f"{e['bits']:g}", *numbers, f"{e['seconds']:.0f}", f"{e['peak_mib']:.0f}")
+    Console().print(table)
+
+
+@bench.command("cpu")
+def bench_cpu(
+    artefact: Annotated[Optional[Path], typer.Argument(help="Artefact of a language model: tokens a second. Without one: products with weights from memory.")] = None,
+    reference: Annotated[Optional[Path], typer.Option(help="Model for torch, measured beside the artefact.")] = None,
+    gguf: Annotated[Optional[Path], typer.Option(help="GGUF file for llama.cpp, measured beside the artefact (pip install llama-cpp-python).")] = None,
+    bits: Annotated[list[int], typer.Option(help="Widths of the products; repeatable.", min=1, max=8)] = [1, 2, 3, 4, 8],
+    rows: Annotated[int, typer.Option(help="Rows of the weights.", min=1)] = 4096,
+    columns: Annotated[int, typer.Option(help="Columns of the weights.", min=1)] = 4096,
+    gibibytes: Annotated[float, typer.Option(help="Distinct weights that a run reads.")] = 1.0,
+    activations: Annotated[str, typer.Option(help="int8 or f32.")] = "int8",
+    tokens: Annotated[int, typer.Option(help="Tokens decoded.", min=1)] = 64,
+    prompt: Annotated[int, typer.Option(help="Tokens of the prompt.", min=1)] = 512,
+    threads: Annotated[list[int], typer.Option(help="Numbers of threads; repeatable.", min=1)] = [1, 2],
+    repeats: Annotated[int, typer.Option(help="Runs of each.", min=1)] = 5,
+    plot: Annotated[Optional[Path], typer.Option(help="PNG file to draw.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+):
+    """Speed on this CPU, beside what its memory allows, and beside torch and llama.cpp."""
+    from .bench import cpu
+    from .progress import progress_bar
+
+    steps = len(threads) * (1 if artefact else len(bits))
+    with progress_bar(not quiet and err.is_terminal, "measuring", steps) as advance:
+        if artefact:
+            measured = cpu.model(artefact, reference, gguf, threads, tokens, prompt, repeats, advance)
+        else:
+            measured = cpu.matvec(bits, rows, columns, threads, gibibytes, activations, repeats, advance)
+    if plot:
+        cpu.plot(measured, plot)
+    if as_json:
+        print(json.dumps(cpu.report(measured)))
+        return
+    table = Table("case", "threads", "median", "best", "unit")
+    for row in measured:
+        table.add_row(row.case, str(row.threads), f"{row.value:.1f}", f"{row.best:.1f}", row.unit)
     Console().print(table)
 
 

@@ -34,6 +34,7 @@ def compile_model(
     force: bool = False,
     quiet: bool = False,
     checkpoint: str | Path | None = None,
+    activations: str = "int8",
 ) -> Path:
     """Compiles ``source`` ahead of time into the folder ``output``.
 
@@ -43,6 +44,8 @@ def compile_model(
     ``target``: ``cpu`` (this machine), ``cpu:x86-64-v3``, ``cpu:x86-64-v4``, …
     ``checkpoint``: the folder that quantize_module wrote for the module in a
     ``.pt2`` file, whose own weights are not used then.
+    ``activations``: what products with quantized weights read: ``int8``
+    (rounded, with a factor for each token) or ``f32``.
     Raises GLVQError with the compiler's diagnostics; nothing is left at
     ``output`` then.
     """
@@ -51,7 +54,7 @@ def compile_model(
     refuse_existing(output, force)
     from . import encoders, importer, models
 
-    with _Compilation(output, target, save_ir, force, quiet) as compilation:
+    with _Compilation(output, target, save_ir, force, quiet, activations) as compilation:
         if source.suffix == ".pt2":
             program = models.load_program(source)
             text = importer.import_program(program, source.stem)
@@ -82,6 +85,7 @@ def compile_module(
     save_ir: str | Path | None = None,
     force: bool = False,
     quiet: bool = False,
+    activations: str = "int8",
 ) -> Path:
     """Compiles any nn.Module that torch.export can trace; its entry is ``forward``.
 
@@ -94,7 +98,7 @@ def compile_module(
     refuse_existing(Path(output), force)
     from . import importer
 
-    with _Compilation(Path(output), target, save_ir, force, quiet) as compilation:
+    with _Compilation(Path(output), target, save_ir, force, quiet, activations) as compilation:
         text = importer.import_module(module, example_inputs, dynamic_shapes)
         compilation.run(text, checkpoint or compilation.save_weights(module.state_dict()))
     return Path(output)
@@ -113,8 +117,9 @@ def _check_target(target: str) -> None:
 class _Compilation:
     """A run of glvq-compile with a scratch folder for what it reads."""
 
-    def __init__(self, output: Path, target: str, save_ir, force: bool, quiet: bool):
+    def __init__(self, output: Path, target: str, save_ir, force: bool, quiet: bool, activations: str):
         self.output, self.target, self.save_ir, self.force, self.quiet = output, target, save_ir, force, quiet
+        self.activations = activations
 
     def __enter__(self) -> _Compilation:
         self._folder = tempfile.TemporaryDirectory(prefix="glvq-compile-")
@@ -139,6 +144,7 @@ class _Compilation:
         module = self.scratch / "model.mlir"
         module.write_text(text)
         command = [tool("glvq-compile"), module, "--checkpoint", checkpoint, "-o", self.output, "--target", self.target]
+        command += ["--activations", self.activations]
         for name in ATTACHED:
             if (Path(checkpoint) / name).exists():
                 command += ["--attach", Path(checkpoint) / name]

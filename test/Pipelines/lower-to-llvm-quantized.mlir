@@ -1,11 +1,11 @@
-// A decoded weight in a product: the parts become arguments, the product a
-// kernel on the codes, and its loops calls of the host's thread pool.
+// A decoded weight in a product: the parts become arguments, the codes
+// in the order of the kernel, the product a kernel on them, and its loops calls of the host's thread pool.
 // RUN: %glvq-opt %s --lower-glvq-to-llvm | FileCheck %s
 
 // CHECK:       llvm.func @glvq_entry_forward(%{{.*}}: !llvm.ptr)
-// CHECK-SAME:    {name = "l.codes", role = "weight", type = memref<96x8xi32>}
 // CHECK-SAME:    {name = "l.generators", role = "weight", type = memref<2x8x8xf16>}
 // CHECK-SAME:    {name = "l.scales", role = "weight", type = memref<96xf16>}
+// CHECK-SAME:    {name = "l.codes.interleaved", packed = {{.*}}source = "l.codes"{{.*}}, role = "weight", type = memref<6x128xi32>}
 // CHECK:       llvm.func @glvq_matmul_96x128(
 // CHECK:         llvm.call @glvq_dispatch(
 #w = #glvq.lattice<dim = 8, bits = 2, group = 64>

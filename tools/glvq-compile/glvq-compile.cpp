@@ -65,6 +65,11 @@ struct CommandLine {
                "or cpu:<name> "
                "with a CPU name of LLVM"),
       cl::value_desc("device"), cl::init("cpu"), cl::cat(category)};
+  cl::opt<std::string> activations{
+      "activations",
+      cl::desc("Activations of products with folded weights: int8 (rounded, "
+               "with a factor for each token; fast) or f32"),
+      cl::value_desc("type"), cl::init("int8"), cl::cat(category)};
   cl::list<std::string> attach{
       "attach",
       cl::desc(
@@ -215,6 +220,9 @@ LogicalResult Compilation::run() {
       glvq::getNativeTarget(cpu.empty() ? "native" : cpu);
   if (!target)
     return report(target);
+  if (options.activations != "int8" && options.activations != "f32")
+    return report("unknown activations '" + options.activations +
+                  "'; use int8 or f32");
   if (!llvm::sys::fs::is_directory(options.checkpoint))
     return report("checkpoint " + options.checkpoint + " is not a folder");
   llvm::Expected<glvq::ArtefactWriter> writer =
@@ -257,6 +265,8 @@ LogicalResult Compilation::run() {
   progress.step("Lowering to " + target->cpu + " code");
   glvq::LowerToLLVMOptions lowering;
   lowering.vectorWidth = target->getVectorWidth();
+  lowering.activations = options.activations.getValue();
+  lowering.dot = target->getDotProduct().str();
   if (failed(runPasses(*module, [&](OpPassManager &pm) {
         glvq::buildLowerToLLVMPipeline(pm, lowering);
         return success();

@@ -214,18 +214,72 @@ def ConvertGLVQToVectorPass : Pass<"convert-glvq-to-vector", "::mlir::ModuleOp">
     that meet three tokens or more are decoded eight (four) rows at a time into
     scratch memory and multiplied as dense ones.
 
+    Products with `#glvq.interleaved` (glvq-pack-codes) multiply the integers as
+    they are by activations rounded to eight bits, with the dot product of bytes
+    that the target has:
+
+    ```mlir
+    %u = arith.andi %word, %mask : vector<16xi32>
+    %x = vector.broadcast %four : i32 to vector<16xi32>
+    %sum = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%acc, %bytes, %xbytes) : …
+    ```
+
     Independent iterations are `scf.parallel` loops. Results do not depend on
     how these are split.
   }];
   let options = [
     Option<"vectorLength", "vector-length", "int64_t", "16",
            "Lanes of f32 in a vector: 16 (AVX-512) or 8 (anything else)">,
+    Option<"activations", "activations", "std::string", "\"int8\"",
+           "What products with interleaved integers read: int8 (rounded, with a "
+           "factor for each token) or f32">,
+    Option<"dot", "dot", "std::string", "\"generic\"",
+           "How bytes are multiplied: vnni512, vnni256, avx2 or generic (any target)">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
-    "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+    "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::vector::VectorDialect",
+    "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect",
+  ];
+}
+
+def PackCodesPass : Pass<"glvq-pack-codes", "::mlir::ModuleOp"> {
+  let summary = "Bring packed integers into the order that CPU kernels read";
+  let description = [{
+    Products with `#glvq.integer` become products with `#glvq.interleaved`, whose
+    codes have sixteen rows side by side. The change of order, `glvq.interleave`,
+    moves up through calls to the entry points. There it becomes an argument
+    that the writer of the artefact's weights makes from the checkpoint's tensor;
+    nothing is left to do at run time. `glvq.packed` says how, in words:
+    from `offset` on, `rows` rows of `words`, `stride` apart.
+
+    ```mlir
+    func.func @decode(%x: tensor<1x576xf32> {glvq.input = "x"},
+                      %c: tensor<1536x36xi32> {glvq.name = "up.codes"}, …) {
+      %y = glvq.matmul ins(%x : …) codes(%c : tensor<1536x36xi32>) outs(…) {code = #integer2}
+    ```
+    becomes
+    ```mlir
+    func.func @decode(%x: tensor<1x576xf32> {glvq.input = "x"}, …,
+                      %c: tensor<96x576xi32> {glvq.name = "up.codes.interleaved", glvq.packed = {
+                        source = "up.codes", offset = 0, stride = 36, rows = 1536, words = 36,
+                        columns = 576, bits = 2}}) {
+      %y = glvq.matmul ins(%x : …) codes(%c : tensor<96x576xi32>) outs(…) {code = #interleaved2}
+    ```
+
+    Rows of eight bits that an embedding reads from a tied weight are taken from
+    the interleaved one. Codes that come from elsewhere are interleaved when the
+    module runs.
+  }];
+  let statistics = [
+    Statistic<"numPacked", "num-packed", "Products whose codes are interleaved">,
+    Statistic<"numArguments", "num-arguments", "Entry arguments that are stored interleaved">,
+  ];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::glvq::GLVQDialect",
+    "::mlir::tensor::TensorDialect",
   ];
 }
 

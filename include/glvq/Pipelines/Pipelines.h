@@ -23,6 +23,16 @@ struct LowerToLLVMOptions : PassPipelineOptions<LowerToLLVMOptions> {
       llvm::cl::desc("Multiply-adds from which a product is worth several "
                      "threads"),
       llvm::cl::init(1 << 16)};
+  Option<std::string> activations{
+      *this, "activations",
+      llvm::cl::desc("What products with folded weights read: int8 (rounded, "
+                     "with a factor for each token) or f32"),
+      llvm::cl::init("int8")};
+  Option<std::string> dot{
+      *this, "dot",
+      llvm::cl::desc("How bytes are multiplied: vnni512, vnni256, avx2 or "
+                     "generic (any target)"),
+      llvm::cl::init("generic")};
 };
 
 /// From a module as docs/ModelModule.md describes it, or of plain functions on

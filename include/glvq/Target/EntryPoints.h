@@ -9,6 +9,7 @@
 #include "mlir/Support/LLVM.h"
 #include "llvm/Support/JSON.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,11 +24,20 @@ struct EntryArgument {
     std::string name;
   };
 
+  /// Where a weight's words are in the checkpoint, when they are stored
+  /// interleaved: `rows` rows of `words` words, `stride` apart, from `offset`
+  /// on in the tensor `source`, hold `columns` fields of `bits` bits each.
+  struct Packed {
+    std::string source;
+    int64_t offset, stride, rows, words, columns, bits;
+  };
+
   std::string role; // "input", "state", "weight", "output"
   std::string name;
   std::string dtype; // "f32", "i64", …
   bool scalar = false;
   std::vector<Dimension> shape;
+  std::optional<Packed> packed;
 };
 
 struct EntryPoint {

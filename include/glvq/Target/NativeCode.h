@@ -35,6 +35,8 @@ struct NativeTarget {
 
   /// Elements of f32 in one vector register.
   int64_t getVectorWidth() const;
+  /// The best dot product of bytes, as `lower-glvq-to-llvm{dot=…}` names it.
+  llvm::StringRef getDotProduct() const;
   /// The features as LLVM takes them: "+avx2,+fma".
   std::string getFeatureString() const;
 };

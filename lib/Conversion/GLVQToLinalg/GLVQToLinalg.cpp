@@ -130,6 +130,22 @@ struct LowerFold : OpRewritePattern<FoldOp> {
   }
 };
 
+struct LowerGather : OpRewritePattern<GatherOp> {
+  using Base::Base;
+
+  LogicalResult matchAndRewrite(GatherOp op,
+                                PatternRewriter &rewriter) const override {
+    auto parts =
+        DisassembleOp::create(rewriter, op.getLoc(), op.getWeight()).getParts();
+    FailureOr<Value> rows =
+        op.buildReference(rewriter, parts, op.getIndices());
+    if (failed(rows))
+      return failure();
+    rewriter.replaceOp(op, *rows);
+    return success();
+  }
+};
+
 /// Loops: token b, row t, tap i.
 struct LowerFilter : OpRewritePattern<FilterOp> {
   using Base::Base;
@@ -167,6 +183,16 @@ struct LowerFilter : OpRewritePattern<FilterOp> {
           linalg::YieldOp::create(
               b, arith::AddFOp::create(b, args[2], product).getResult());
         });
+    return success();
+  }
+};
+
+struct LowerInterleave : OpRewritePattern<InterleaveOp> {
+  using Base::Base;
+
+  LogicalResult matchAndRewrite(InterleaveOp op,
+                                PatternRewriter &rewriter) const override {
+    rewriter.replaceOp(op, op.buildReference(rewriter));
     return success();
   }
 };
@@ -394,6 +420,7 @@ struct ConvertGLVQToLinalgPass
 
 void mlir::glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
   patterns
-      .add<LowerDecode, LowerEncode, LowerFilter, LowerFold, LowerHadamard, LowerLinear, LowerMatmul>(
+      .add<LowerDecode, LowerEncode, LowerFilter, LowerFold, LowerGather,
+           LowerHadamard, LowerInterleave, LowerLinear, LowerMatmul>(
           patterns.getContext());
 }

@@ -7,8 +7,12 @@
 #include "KernelBuilder.h"
 #include "glvq/Conversion/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::glvq {
@@ -29,11 +33,28 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
           << vectorLength.getValue();
       return signalPassFailure();
     }
+    if (activations != "int8" && activations != "f32") {
+      emitError(getOperation().getLoc(), "activations must be int8 or f32, not ")
+          << activations.getValue();
+      return signalPassFailure();
+    }
+    auto instruction = llvm::StringSwitch<std::optional<DotInstruction>>(dot)
+                           .Case("vnni512", DotInstruction::VNNI512)
+                           .Case("vnni256", DotInstruction::VNNI256)
+                           .Case("avx2", DotInstruction::AVX2)
+                           .Case("generic", DotInstruction::Generic)
+                           .Default(std::nullopt);
+    if (!instruction) {
+      emitError(getOperation().getLoc(), "dot must be vnni512, vnni256, avx2 or generic, not ")
+          << dot.getValue();
+      return signalPassFailure();
+    }
+    dotInstruction = *instruction;
     symbols.emplace(getOperation());
     // Collected first: kernels are functions of the same module.
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (isa<MatmulOp, HadamardOp, FoldOp, FilterOp>(op))
+      if (isa<MatmulOp, HadamardOp, FoldOp, FilterOp, InterleaveOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -43,6 +64,11 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
           continue;
         if (failed(convert(matmul)))
           return signalPassFailure();
+      } else if (auto interleave = dyn_cast<InterleaveOp>(op)) {
+        // Codes that glvq-pack-codes could not leave to the writer of weights.
+        OpBuilder builder(op);
+        interleave.replaceAllUsesWith(interleave.buildReference(builder));
+        interleave.erase();
       } else {
         TypeSwitch<Operation *>(op).Case<HadamardOp, FoldOp, FilterOp>(
             [&](auto other) { convert(other); });
@@ -87,7 +113,7 @@ private:
       return op.emitError("has no CPU kernel: ")
              << reason << "; lower it with convert-glvq-to-linalg";
     WeightCodeAttrInterface code = op.getCode();
-    int64_t rows = cast<MemRefType>(op.getCodes().getType()).getDimSize(0);
+    int64_t rows = cast<MemRefType>(op.getInit().getType()).getDimSize(1);
     int64_t columns = cast<MemRefType>(op.getInput().getType()).getDimSize(1);
     TypeRange types = op->getOperandTypes();
     func::FuncOp kernel =
@@ -95,6 +121,9 @@ private:
                   op.getLoc(), types, [&](KernelBuilder &b, func::FuncOp function) {
                     if (auto lattice = dyn_cast<LatticeAttr>(code))
                       buildMatmulKernel(b, lattice, function, vectorLength);
+                    else if (auto integers = dyn_cast<InterleavedAttr>(code))
+                      buildIntegerMatmulKernel(b, integers.getBits(), function, dotInstruction,
+                                               activations == "int8");
                     else
                       buildPointKernel(b, code, function, vectorLength);
                   });
@@ -186,5 +215,6 @@ private:
 
   DenseMap<Attribute, func::FuncOp> kernels;
   std::optional<SymbolTable> symbols;
+  DotInstruction dotInstruction;
 };
 } // namespace

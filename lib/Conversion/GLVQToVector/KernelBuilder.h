@@ -117,9 +117,9 @@ public:
 
   /// Memory for the duration of a kernel, aligned to cache lines. Kernels free it themselves; the
   /// attribute keeps buffer deallocation, which may run later, from managing it.
-  Value scratch(ArrayRef<int64_t> shape, ValueRange dynamicSizes = {}) {
-    auto alloc = memref::AllocOp::create(*this, MemRefType::get(shape, getF32Type()),
-                                         dynamicSizes, getI64IntegerAttr(64));
+  Value scratch(ArrayRef<int64_t> shape, ValueRange dynamicSizes = {}, Type element = {}) {
+    auto type = MemRefType::get(shape, element ? element : getF32Type());
+    auto alloc = memref::AllocOp::create(*this, type, dynamicSizes, getI64IntegerAttr(64));
     alloc->setAttr(bufferization::BufferizationDialect::kManualDeallocation, getUnitAttr());
     return alloc;
   }
@@ -128,6 +128,20 @@ public:
     dealloc->setAttr(bufferization::BufferizationDialect::kManualDeallocation, getUnitAttr());
   }
 };
+
+/// How four products of bytes are summed into 32 bits.
+enum class DotInstruction {
+  VNNI512, // vpdpbusd on vectors of 512 bits
+  VNNI256, // on vectors of 256 bits
+  AVX2,    // vpmaddubsw and vpmaddwd
+  Generic, // multiplications of 32 bits, for any target
+};
+
+/// Builds the body of a kernel, in a function with the arguments (input, codes,
+/// init) of a `glvq.matmul` with `#glvq.interleaved` on buffers. `quantize`:
+/// activations are rounded to eight bits, with a factor for each token.
+void buildIntegerMatmulKernel(KernelBuilder &b, int64_t bits, func::FuncOp function,
+                              DotInstruction dot, bool quantize);
 
 /// Builds the body of a kernel, in a function with the arguments
 /// (input, codes, parameters…, init) of a `glvq.matmul` on buffers.

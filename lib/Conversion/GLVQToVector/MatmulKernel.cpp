@@ -565,8 +565,8 @@ LogicalResult glvq::checkMatmulKernel(MatmulOp op, std::string &reason) {
     reason = text;
     return failure();
   };
-  if (!isa<LatticeAttr, LeechAttr, E8PAttr>(op.getCode()))
-    return fail("its code is neither a lattice code nor one of fixed points");
+  if (!isa<LatticeAttr, InterleavedAttr, LeechAttr, E8PAttr>(op.getCode()))
+    return fail("its code is neither a lattice code, nor interleaved integers, nor one of fixed points");
   for (Value value : op->getOperands()) {
     auto type = dyn_cast<MemRefType>(value.getType());
     if (!type)
@@ -577,7 +577,7 @@ LogicalResult glvq::checkMatmulKernel(MatmulOp op, std::string &reason) {
   for (Value value : {op.getInput(), op.getInit()})
     if (!cast<MemRefType>(value.getType()).getElementType().isF32())
       return fail("its activations are not f32");
-  if (cast<MemRefType>(op.getCodes().getType()).isDynamicDim(0))
+  if (cast<MemRefType>(op.getInit().getType()).isDynamicDim(1))
     return fail("the number of rows of the weight is dynamic");
   if (cast<MemRefType>(op.getInput().getType()).isDynamicDim(1))
     return fail("the number of columns is dynamic");

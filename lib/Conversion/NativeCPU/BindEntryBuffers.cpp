@@ -23,6 +23,7 @@ constexpr StringLiteral kInput = "glvq.input";
 constexpr StringLiteral kState = "glvq.state";
 constexpr StringLiteral kOutput = "glvq.output";
 constexpr StringLiteral kShape = "glvq.shape";
+constexpr StringLiteral kPacked = "glvq.packed";
 
 /// The role of an argument or result in the manifest, and the attribute of
 /// docs/ModelModule.md that gives it its name.
@@ -90,6 +91,8 @@ struct BindEntryBuffers
           b.getNamedAttr("type", TypeAttr::get(type))};
       if (Attribute shape = attrs.get(kShape))
         entry.push_back(b.getNamedAttr("shape", shape));
+      if (Attribute packed = attrs.get(kPacked))
+        entry.push_back(b.getNamedAttr("packed", packed));
       described.push_back(b.getDictionaryAttr(entry));
     };
 

@@ -1,7 +1,6 @@
-# The kernels that stand around products with packed integers on a CPU: folded
-# activations of every linear code and the filters of trellises, compiled for
-# vectors of 16 and 8 lanes, against numpy versions of the formulas. The
-# products themselves take the reference lowering here.
+# Every linear code by the kernels of a CPU: folded activations, products with
+# packed integers, filters of trellises; for vectors of 16 and 8 lanes and
+# activations of f32, against numpy versions of the formulas.
 # REQUIRES: compiler, avx512
 # RUN: %PYTHON %s %glvq_source/test/Integration | FileCheck %s
 # CHECK: 16 lanes: 84 products, 0 wrong
@@ -77,7 +76,8 @@ func.func @{name}(%x: {x}, {arguments}, %y: {y} {{bufferization.writable = true}
 
 text = "".join(function(f"multiply{i}", w) for i, w in enumerate(weights))
 for lanes in (16, 8):
-    passes = f"builtin.module(glvq-fold-generator,cse,convert-glvq-to-vector{{vector-length={lanes}}},convert-glvq-to-linalg,{BUFFERIZE},{TO_LLVM})"
+    kernels = f"convert-glvq-to-vector{{vector-length={lanes} activations=f32 dot={'vnni512' if lanes == 16 else 'avx2'}}}"
+    passes = f"builtin.module(glvq-fold-generator,cse,glvq-pack-codes,{kernels},{BUFFERIZE},{kernels},{TO_LLVM})"
     flags = ("-O1", "-march=native" if lanes == 16 else "-march=x86-64-v3")
     wrong = count = 0
     with tempfile.TemporaryDirectory() as folder:

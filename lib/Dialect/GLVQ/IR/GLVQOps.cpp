@@ -3,6 +3,8 @@
 // Verifiers, folds and effects of the ops.
 
 #include "glvq/Dialect/GLVQ/IR/GLVQ.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/TypeUtilities.h"
 
@@ -151,6 +153,44 @@ LogicalResult GatherOp::verify() {
     return emitOpError() << "gathers a " << expected << ", not a "
                          << getResult().getType();
   return success();
+}
+
+FailureOr<Value> GatherOp::buildReference(OpBuilder &b, ValueRange parts,
+                                          Value indices) {
+  Location loc = getLoc();
+  WeightType type = getWeight().getType();
+  OpFoldResult one = b.getIndexAttr(1), zero = b.getIndexAttr(0),
+               columns = b.getIndexAttr(type.getNumColumns());
+  OpFoldResult count = tensor::getMixedSize(b, loc, indices, 0);
+  Value init = tensor::EmptyOp::create(b, loc, {count, columns},
+                                       type.getElementType());
+  Value lower = arith::ConstantIndexOp::create(b, loc, 0);
+  Value step = arith::ConstantIndexOp::create(b, loc, 1);
+  Value upper = getValueOrCreateConstantIndexOp(b, loc, count);
+  auto loop = scf::ForOp::create(b, loc, lower, upper, step, init);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value iv = loop.getInductionVar();
+  Value row = tensor::ExtractOp::create(b, loc, indices, iv);
+  if (!row.getType().isIndex())
+    row = arith::IndexCastOp::create(b, loc, b.getIndexType(), row);
+  SmallVector<Value> slices;
+  FailureOr<WeightCodeAttrInterface> code = type.getCode().sliceStorage(
+      b, loc, type, parts, {row, zero}, {one, columns}, slices);
+  if (failed(code))
+    return emitError("code ")
+           << type.getCode() << " cannot be decoded row by row";
+  auto rowType =
+      WeightType::get({1, type.getNumColumns()}, type.getElementType(), *code);
+  FailureOr<Value> decoded = code->buildDecode(b, loc, rowType, slices);
+  if (failed(decoded))
+    return emitError("code ") << type.getCode() << " has no reference decoder";
+  Value rows = tensor::InsertSliceOp::create(
+      b, loc, *decoded, loop.getRegionIterArg(0),
+      ArrayRef<OpFoldResult>{iv, zero}, ArrayRef<OpFoldResult>{one, columns},
+      ArrayRef<OpFoldResult>{one, one});
+  scf::YieldOp::create(b, loc, rows);
+  return loop.getResult(0);
 }
 
 //===----------------------------------------------------------------------===//

@@ -8,7 +8,6 @@
 #include "glvq/Dialect/GLVQ/Transforms/Passes.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/ControlFlow/Transforms/StructuralTypeConversions.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Func/Transforms/FuncConversions.h"
@@ -140,51 +139,16 @@ struct ConvertLinear : OpConversionPattern<LinearOp> {
   Pass::Statistic &count;
 };
 
-/// One row after the other is sliced from the storage and decoded.
 struct ConvertGather : OpConversionPattern<GatherOp> {
   using Base::Base;
   LogicalResult
   matchAndRewrite(GatherOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
-    Location loc = op.getLoc();
-    WeightType type = op.getWeight().getType();
-    Value indices = adaptor.getIndices().front();
-    OpFoldResult one = rewriter.getIndexAttr(1), zero = rewriter.getIndexAttr(0),
-                 columns = rewriter.getIndexAttr(type.getNumColumns());
-    OpFoldResult count = tensor::getMixedSize(rewriter, loc, indices, 0);
-    Value init = tensor::EmptyOp::create(rewriter, loc, {count, columns},
-                                         type.getElementType());
-    Value lower = arith::ConstantIndexOp::create(rewriter, loc, 0);
-    Value step = arith::ConstantIndexOp::create(rewriter, loc, 1);
-    Value upper = getValueOrCreateConstantIndexOp(rewriter, loc, count);
-    auto loop = scf::ForOp::create(rewriter, loc, lower, upper, step, init);
-    OpBuilder::InsertionGuard guard(rewriter);
-    rewriter.setInsertionPointToStart(loop.getBody());
-    Value iv = loop.getInductionVar();
-    Value row = tensor::ExtractOp::create(rewriter, loc, indices, iv);
-    if (!row.getType().isIndex())
-      row = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
-                                       row);
-    SmallVector<Value> slices;
-    FailureOr<WeightCodeAttrInterface> code = type.getCode().sliceStorage(
-        rewriter, loc, type, adaptor.getWeight(), {row, zero}, {one, columns},
-        slices);
-    if (failed(code))
-      return op.emitError("code ")
-             << type.getCode() << " cannot be decoded row by row";
-    auto rowType = WeightType::get({1, type.getNumColumns()},
-                                   type.getElementType(), *code);
-    FailureOr<Value> decoded =
-        code->buildDecode(rewriter, loc, rowType, slices);
-    if (failed(decoded))
-      return op.emitError("code ")
-             << type.getCode() << " has no reference decoder";
-    Value rows = tensor::InsertSliceOp::create(
-        rewriter, loc, *decoded, loop.getRegionIterArg(0),
-        ArrayRef<OpFoldResult>{iv, zero}, ArrayRef<OpFoldResult>{one, columns},
-        ArrayRef<OpFoldResult>{one, one});
-    scf::YieldOp::create(rewriter, loc, rows);
-    rewriter.replaceOp(op, loop.getResults());
+    FailureOr<Value> rows = op.buildReference(rewriter, adaptor.getWeight(),
+                                              adaptor.getIndices().front());
+    if (failed(rows))
+      return failure();
+    rewriter.replaceOp(op, *rows);
     return success();
   }
 };

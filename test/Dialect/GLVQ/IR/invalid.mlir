@@ -208,3 +208,33 @@ func.func @f(%w: !glvq.weight<32x96xf32, #glvq.lattice<dim = 8, bits = 2, group 
   %r = glvq.gather %w[%i] : !glvq.weight<32x96xf32, #glvq.lattice<dim = 8, bits = 2, group = 32>>, tensor<5xi64> to tensor<4x96xf32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{integers are packed in 1 to 8 bits, got 9}}
+#c = #glvq.interleaved<bits = 9>
+
+// -----
+
+func.func @f(%c: tensor<40x2xi32>) {
+  // expected-error @+1 {{32 fields of 3 bits are 3 words, the codes have 2}}
+  %0 = glvq.interleave %c columns 32 bits 3 : tensor<40x2xi32> to tensor<3x48xi32>
+  return
+}
+
+// -----
+
+func.func @f(%c: tensor<40x3xi32>) {
+  // expected-error @+1 {{gives a 'tensor<3x48xi32>', not a 'tensor<2x48xi32>'}}
+  %0 = glvq.interleave %c columns 32 bits 3 : tensor<40x3xi32> to tensor<2x48xi32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x576xf32>, %c: tensor<40x36xi32>, %y: tensor<?x40xf32>) -> tensor<?x40xf32> {
+  // expected-error @+1 {{the codes of '!glvq.weight<40x576xf32, #glvq.interleaved<bits = 2>>' must be of type 'tensor<3x576xi32>', got 'tensor<40x36xi32>'}}
+  %r = glvq.matmul ins(%x : tensor<?x576xf32>) codes(%c : tensor<40x36xi32>) outs(%y : tensor<?x40xf32>)
+    {code = #glvq.interleaved<bits = 2>} -> tensor<?x40xf32>
+  return %r : tensor<?x40xf32>
+}

@@ -78,3 +78,23 @@ func.func @gather(%w: !glvq.weight<32x576xf32, #w2>, %i: tensor<?xi64>) -> tenso
   %r = glvq.gather %w[%i] : !glvq.weight<32x576xf32, #w2>, tensor<?xi64> to tensor<?x576xf32>
   return %r : tensor<?x576xf32>
 }
+
+// CHECK-LABEL: func @interleave
+func.func @interleave(%c: tensor<40x3xi32>, %d: tensor<?x36xi32>) -> (tensor<3x96xi32>, tensor<?x576xi32>) {
+  // CHECK: glvq.interleave %{{.*}} columns 32 bits 3 : tensor<40x3xi32> to tensor<3x48xi32>
+  %0 = glvq.interleave %c columns 32 bits 3 : tensor<40x3xi32> to tensor<3x48xi32>
+  // CHECK: glvq.interleave %{{.*}} columns 33 bits 2 : tensor<40x3xi32> to tensor<3x64xi32>
+  %1 = glvq.interleave %c columns 33 bits 2 : tensor<40x3xi32> to tensor<3x64xi32>
+  // CHECK: glvq.interleave %{{.*}} columns 576 bits 2 : tensor<?x36xi32> to tensor<?x576xi32>
+  %2 = glvq.interleave %d columns 576 bits 2 : tensor<?x36xi32> to tensor<?x576xi32>
+  %3 = tensor.empty() : tensor<3x96xi32>
+  return %3, %2 : tensor<3x96xi32>, tensor<?x576xi32>
+}
+
+// CHECK-LABEL: func @interleaved_product
+func.func @interleaved_product(%x: tensor<?x576xf32>, %c: tensor<3x576xi32>, %y: tensor<?x40xf32>) -> tensor<?x40xf32> {
+  // CHECK: {code = #{{(interleaved2|glvq.interleaved<bits = 2>)}}}
+  %r = glvq.matmul ins(%x : tensor<?x576xf32>) codes(%c : tensor<3x576xi32>) outs(%y : tensor<?x40xf32>)
+    {code = #glvq.interleaved<bits = 2>} -> tensor<?x40xf32>
+  return %r : tensor<?x40xf32>
+}

@@ -48,6 +48,10 @@ struct FoldedRun {
   int64_t columns; ///< Folded activations of the run.
 };
 
+/// On an argument of an entry point that is stored in another order than the
+/// checkpoint has (glvq-pack-codes).
+inline constexpr llvm::StringLiteral kPackedAttrName = "glvq.packed";
+
 class WeightCodeAttrInterface;
 class WeightType;
 

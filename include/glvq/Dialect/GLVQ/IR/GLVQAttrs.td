@@ -330,4 +330,31 @@ def GLVQ_E8PAttr : AttrDef<GLVQ_Dialect, "E8P", [
   }];
 }
 
+def GLVQ_InterleavedAttr : AttrDef<GLVQ_Dialect, "Interleaved", [
+    DeclareAttrInterfaceMethods<GLVQ_WeightCodeAttrInterface, ["buildDecode"]>,
+    OpAsmAttrInterface]> {
+  let mnemonic = "interleaved";
+  let summary = "Packed integers in the order that CPU kernels read";
+  let description = [{
+    The weights of `#glvq.integer<bits>`, w = u + 1/2 - 2^(bits-1), with sixteen
+    rows side by side. The only part is `codes` (i32 [ceil(M / 16), 16 W]) with
+    W = bits ceil(K / 32) words for each row; word 16 w + r of a tile is word w of
+    its row r. In each `bits` words, of 32 columns, the bytes i of the words
+    are a stream of the fields of the columns i, 4 + i, …, 28 + i, from the
+    least significant bit of the first word's byte on. Fields beyond the
+    weight are 0.
+
+    ```mlir
+    #glvq.interleaved<bits = 2>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits);
+  let assemblyFormat = "`<` struct($bits) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Alias in printed IR, e.g. `#interleaved2`.
+    ::mlir::OpAsmDialectInterface::AliasResult getAlias(::llvm::raw_ostream &os) const;
+  }];
+}
+
 #endif // GLVQ_DIALECT_GLVQ_IR_GLVQATTRS_TD

@@ -121,6 +121,14 @@ def GLVQ_GatherOp : GLVQ_Op<"gather", [Pure]> {
     `to` type($result)
   }];
   let builders = [OpBuilder<(ins "::mlir::Value":$weight, "::mlir::Value":$indices)>];
+  let extraClassDeclaration = [{
+    /// The same as a loop that slices one row after the other from the parts of
+    /// the weight and decodes it. Failure, with an error, if the code has no
+    /// slices or no reference decoder.
+    ::llvm::FailureOr<::mlir::Value> buildReference(::mlir::OpBuilder &builder,
+                                                    ::mlir::ValueRange parts,
+                                                    ::mlir::Value indices);
+  }];
   let hasVerifier = 1;
 }
 
@@ -254,6 +262,31 @@ def GLVQ_FilterOp : GLVQ_Op<"filter", [Pure,
   let assemblyFormat = [{
     $input `taps` `(` $taps `:` type($taps) `)` `stride` $stride attr-dict
     `:` type($input) `to` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def GLVQ_InterleaveOp : GLVQ_Op<"interleave", [Pure]> {
+  let summary = "Packed integers in the order that CPU kernels read";
+  let description = [{
+    From the codes of `#glvq.integer<bits>`, for a weight of `columns` columns,
+    to those of `#glvq.interleaved<bits>`.
+
+    ```mlir
+    %p = glvq.interleave %c columns 576 bits 2 : tensor<1536x36xi32> to tensor<96x576xi32>
+    ```
+  }];
+  let arguments = (ins TensorRankOf<[I32], [2]>:$codes,
+    ConfinedAttr<I64Attr, [IntPositive]>:$columns,
+    ConfinedAttr<I64Attr, [IntPositive, IntMaxValue<8>]>:$bits);
+  let results = (outs TensorRankOf<[I32], [2]>:$result);
+  let assemblyFormat = [{
+    $codes `columns` $columns `bits` $bits attr-dict `:` type($codes) `to` type($result)
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$codes, "int64_t":$columns, "int64_t":$bits)>];
+  let extraClassDeclaration = [{
+    /// The same in linalg and arith.
+    ::mlir::Value buildReference(::mlir::OpBuilder &builder);
   }];
   let hasVerifier = 1;
 }
