@@ -248,6 +248,29 @@ static int64_t integerOr(const json &object, const char *key,
                                                        : otherwise;
 }
 
+/// The ranges in `model[key]`: {name: [least, largest], ...}.
+static std::map<std::string, Range, std::less<>> parseRanges(const json &model,
+                                                             const char *key) {
+  std::map<std::string, Range, std::less<>> ranges;
+  auto it = model.find(key);
+  if (it == model.end())
+    return ranges;
+  auto refuse = [&] {
+    throw Error(GLVQ_ERROR_FORMAT, std::string("manifest.json: '") + key +
+                                       "' of the model does not map names to "
+                                       "[least, largest]");
+  };
+  if (!it->is_object())
+    refuse();
+  for (const auto &[name, bounds] : it->items()) {
+    if (!bounds.is_array() || bounds.size() != 2 ||
+        !bounds[0].is_number_integer() || !bounds[1].is_number_integer())
+      refuse();
+    ranges[name] = {bounds[0].get<int64_t>(), bounds[1].get<int64_t>()};
+  }
+  return ranges;
+}
+
 void glvq_artefact::bindWeights(glvq_entry &entry) {
   for (Argument &argument : entry.arguments) {
     if (argument.role != GLVQ_WEIGHT)
@@ -319,6 +342,8 @@ glvq_artefact::glvq_artefact(const std::string &folder, bool checksums)
     model = modelObject.dump();
     contextLength = integerOr(modelObject, "context_length", 0);
     vocabSize = integerOr(modelObject, "vocab_size", 0);
+    sizeRanges = parseRanges(modelObject, "sizes");
+    valueRanges = parseRanges(modelObject, "values");
 
     const json &entryList = member(manifest, "entries");
     if (!entryList.is_array() || entryList.empty())

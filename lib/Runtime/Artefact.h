@@ -10,6 +10,7 @@
 #include "glvq/Runtime/SafeTensors.h"
 #include "glvq/Runtime/glvq_runtime.h"
 
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -35,6 +36,11 @@ std::string describe(glvq_dtype dtype, int32_t rank, const int64_t *shape);
 
 /// The name of the dimension whose size the session chooses.
 inline constexpr const char *capacityDimension = "capacity";
+
+/// The least and the largest of something, both included.
+struct Range {
+  int64_t least = 0, largest = 0;
+};
 
 /// One argument of an entry, as in the manifest.
 struct Argument {
@@ -91,6 +97,9 @@ struct glvq_artefact {
   std::string model; // JSON text
   int64_t contextLength = 0;
   int64_t vocabSize = 0;
+  /// What the code takes for granted, by the name of a dimension and of an
+  /// integer input.
+  std::map<std::string, glvq::Range, std::less<>> sizeRanges, valueRanges;
   std::vector<glvq_entry> entries;
   /// The share of the artefact that its handle stands for; null once it is
   /// closed.

@@ -259,6 +259,53 @@ static void checkDecoderCall(const glvq_entry &entry,
                                              std::to_string(vocabSize));
 }
 
+/// The values of integers, where the artefact bounds them: indices of tables,
+/// which compiled code does not check. Throws for the first beyond.
+static void checkValues(const std::string &name, const glvq_tensor &tensor,
+                        Range range) {
+  size_t count = 1;
+  for (int32_t i = 0; i < tensor.rank; ++i)
+    count *= static_cast<size_t>(tensor.shape[i]);
+  auto check = [&]<typename T>(const T *values) {
+    for (T value : std::span(values, count))
+      if (value < range.least || value > range.largest)
+        throw Error(GLVQ_ERROR_ARGUMENT,
+                    "input '" + name + "': " + std::to_string(value) +
+                        " is not among " + std::to_string(range.least) +
+                        " to " + std::to_string(range.largest));
+  };
+  if (tensor.dtype == GLVQ_I64)
+    check(static_cast<const int64_t *>(tensor.data));
+  else if (tensor.dtype == GLVQ_I32)
+    check(static_cast<const int32_t *>(tensor.data));
+}
+
+/// Holds a call to what the artefact says of sizes and values.
+static void checkRanges(const glvq_artefact &artefact, const glvq_entry &entry,
+                        const Dimensions &dimensions,
+                        std::span<const glvq_tensor> inputs) {
+  for (const Argument &argument : entry.arguments) {
+    if (argument.role != GLVQ_INPUT)
+      continue;
+    for (size_t i = 0; i < argument.shape.size(); ++i) {
+      auto it = artefact.sizeRanges.find(argument.dimensions[i]);
+      if (argument.shape[i] >= 0 || it == artefact.sizeRanges.end())
+        continue;
+      int64_t size = dimensions.size(argument, i);
+      if (size < it->second.least || size > it->second.largest)
+        throw Error(GLVQ_ERROR_ARGUMENT,
+                    "input '" + argument.name + "': size '" + it->first +
+                        "' is " + std::to_string(size) + ", the model takes " +
+                        std::to_string(it->second.least) + " to " +
+                        std::to_string(it->second.largest));
+    }
+    if (auto it = artefact.valueRanges.find(argument.name);
+        it != artefact.valueRanges.end())
+      checkValues(argument.name, findTensor(inputs, argument, entry.name),
+                  it->second);
+  }
+}
+
 std::vector<int64_t>
 glvq_session::outputShape(std::string_view entryName,
                           std::span<const glvq_tensor> inputs,
@@ -323,6 +370,7 @@ void glvq_session::run(std::string_view entryName,
     }
   }
   checkDecoderCall(entry, inputs, capacity, artefact->vocabSize);
+  checkRanges(*artefact, entry, dimensions, inputs);
 
   if (busy.exchange(true, std::memory_order_acquire))
     throw Error(

@@ -280,6 +280,29 @@ TEST_F(Runtime, RefusesWrongCalls) {
             GLVQ_ERROR_MEMORY);
 }
 
+// Sizes and values beyond what the code takes for granted.
+TEST_F(Runtime, HoldsCallsToTheRangesOfTheModel) {
+  manifest["model"]["sizes"] = {{"rows", {1, 2}}, {"unused", {0, 0}}};
+  manifest["model"]["values"] = {{"tokens", {0, 60}}};
+  seal();
+  ASSERT_EQ(open(), GLVQ_OK) << glvq_last_error();
+  glvq_session *session = makeSession(8);
+  float data[9] = {}, sums[9];
+  for (int64_t rows : {0, 1, 2, 3}) {
+    int64_t shape[2] = {rows, 3};
+    glvq_tensor x{"x", GLVQ_F32, 2, shape, data},
+        y{"y", GLVQ_F32, 2, shape, sums};
+    glvq_status status = glvq_session_run(session, "forward", &x, 1, &y, 1);
+    EXPECT_EQ(status, rows == 1 || rows == 2 ? GLVQ_OK : GLVQ_ERROR_ARGUMENT);
+  }
+  EXPECT_STREQ(glvq_last_error(),
+               "input 'x': size 'rows' is 3, the model takes 1 to 2");
+  EXPECT_FALSE(std::isnan(decode(session, 60, 0)));
+  EXPECT_TRUE(std::isnan(decode(session, 61, 1)));
+  EXPECT_STREQ(glvq_last_error(), "input 'tokens': 61 is not among 0 to 60");
+  glvq_session_destroy(session);
+}
+
 //===----------------------------------------------------------------------===//
 // Artefacts that are refused
 //===----------------------------------------------------------------------===//
@@ -389,6 +412,9 @@ TEST_F(Runtime, RefusesMalformedManifests) {
   refused("/entries/1/arguments/2/shape", {1, "n"},
           "only dynamic dimension is 'capacity'");
   refused("/entries/0/arguments/0/name", 3, "'name' is not a string");
+  refused("/model/sizes", {{"rows", {1}}},
+          "'sizes' of the model does not map names");
+  refused("/model/values", 7, "'values' of the model does not map names");
   manifest = good;
   manifest["entries"][0]["symbol"] = "glvq_entry_nothing";
   seal();
