@@ -12,11 +12,15 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace mlir;
@@ -33,6 +37,73 @@ static std::string join(StringRef folder, StringRef name) {
   path::append(joined, name);
   return joined.str().str();
 }
+
+//===----------------------------------------------------------------------===//
+// Interrupts
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Paths of folders that are being written; more than these at once in one
+/// process stay behind when it is interrupted.
+std::array<std::atomic<char *>, 16> unfinished;
+} // namespace
+
+static void remember(const std::string &folder) {
+  char *copy = strdup(folder.c_str());
+  for (std::atomic<char *> &slot : unfinished) {
+    char *expected = nullptr;
+    if (slot.compare_exchange_strong(expected, copy))
+      return;
+  }
+  free(copy);
+}
+
+static void forget(const std::string &folder) {
+  for (std::atomic<char *> &slot : unfinished) {
+    char *path = slot.load();
+    // Leaks a few bytes: a handler may be reading them.
+    if (path && folder == path)
+      slot.store(nullptr);
+  }
+}
+
+/// Removes the files in a folder. `readdir` allocates, so the system call.
+static void removeFiles(int folder) {
+  alignas(uint64_t) char buffer[4096];
+  lseek(folder, 0, SEEK_SET);
+  for (;;) {
+    long bytes = syscall(SYS_getdents64, folder, buffer, sizeof(buffer));
+    if (bytes <= 0)
+      return;
+    for (long at = 0; at < bytes;) {
+      auto *entry = reinterpret_cast<dirent64 *>(buffer + at);
+      unlinkat(folder, entry->d_name, 0); // "." and ".." refuse
+      at += entry->d_reclen;
+    }
+  }
+}
+
+void mlir::glvq::removeUnfinishedArtefacts() {
+  for (std::atomic<char *> &slot : unfinished) {
+    const char *path = slot.load();
+    if (!path)
+      continue;
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+      continue;
+    // A linker that runs may still add a file.
+    for (int attempt = 0; attempt < 8; ++attempt) {
+      removeFiles(folder);
+      if (rmdir(path) == 0 || errno != ENOTEMPTY)
+        break;
+    }
+    close(folder);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// ArtefactWriter
+//===----------------------------------------------------------------------===//
 
 llvm::Expected<ArtefactWriter> ArtefactWriter::create(StringRef given,
                                                       bool force) {
@@ -57,6 +128,7 @@ llvm::Expected<ArtefactWriter> ArtefactWriter::create(StringRef given,
   if (!mkdtemp(folder.data()))
     return makeError("cannot create a folder in " + parent + ": " +
                      std::strerror(errno));
+  remember(folder);
   chmod(folder.c_str(), 0755);
   return ArtefactWriter(destination.str().str(), folder);
 }
@@ -68,8 +140,10 @@ ArtefactWriter::ArtefactWriter(ArtefactWriter &&other)
 }
 
 ArtefactWriter::~ArtefactWriter() {
-  if (!folder.empty())
-    fs::remove_directories(folder);
+  if (folder.empty())
+    return;
+  fs::remove_directories(folder);
+  forget(folder);
 }
 
 std::string ArtefactWriter::addFile(StringRef name) {
@@ -156,6 +230,7 @@ llvm::Error ArtefactWriter::commit(llvm::json::Object manifest) {
       return makeError("cannot put the artefact in place at " + destination +
                        ": " + std::strerror(errno));
   } else {
+    forget(folder);
     folder.clear();
   }
   return synchronize(path::parent_path(destination).str());

@@ -49,11 +49,9 @@ createTargetMachine(const glvq::NativeTarget &target) {
   llvm::TargetOptions options;
   // A product and the sum after it round once, as in the kernels' own fma.
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
-  std::unique_ptr<llvm::TargetMachine> machine(
-      llvmTarget->createTargetMachine(triple, target.cpu,
-                                      target.getFeatureString(), options,
-                                      llvm::Reloc::PIC_, std::nullopt,
-                                      llvm::CodeGenOptLevel::Default));
+  std::unique_ptr<llvm::TargetMachine> machine(llvmTarget->createTargetMachine(
+      triple, target.cpu, target.getFeatureString(), options, llvm::Reloc::PIC_,
+      std::nullopt, llvm::CodeGenOptLevel::Default));
   if (!machine)
     return createStringError("LLVM cannot generate code for " + target.triple);
   return machine;
@@ -63,15 +61,14 @@ createTargetMachine(const glvq::NativeTarget &target) {
 llvm::Expected<std::string> findTool(StringRef name) {
   for (StringRef directory : {StringRef(GLVQ_LLVM_TOOLS_DIR), StringRef()}) {
     llvm::ErrorOr<std::string> path =
-        directory.empty()
-            ? llvm::sys::findProgramByName(name)
-            : llvm::sys::findProgramByName(name, {directory});
+        directory.empty() ? llvm::sys::findProgramByName(name)
+                          : llvm::sys::findProgramByName(name, {directory});
     if (path)
       return *path;
   }
   return createStringError(name + " was found neither in " GLVQ_LLVM_TOOLS_DIR
-                           " nor in PATH; it links the compiled model "
-                           "(Debian: packages clang-22 and lld-22)");
+                                  " nor in PATH; it links the compiled model "
+                                  "(Debian: packages clang-22 and lld-22)");
 }
 
 } // namespace
@@ -98,29 +95,62 @@ std::string glvq::NativeTarget::getFeatureString() const {
   std::string result;
   for (const std::string &feature : features)
     result += (result.empty() ? "+" : ",+") + feature;
+  for (const std::string &feature : hidden)
+    result += (result.empty() ? "-" : ",-") + feature;
   return result;
 }
 
-llvm::Expected<glvq::NativeTarget> glvq::getNativeTarget(StringRef cpu) {
+static llvm::Expected<const llvm::Target *>
+getHostBackend(const llvm::Triple &triple) {
   initializeTargets();
+  std::string error;
+  const llvm::Target *backend =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!backend)
+    return createStringError("no code generator for this machine: " + error);
+  return backend;
+}
+
+llvm::Expected<glvq::NativeTarget>
+glvq::getTargetOfHost(StringRef cpu, const llvm::StringMap<bool> &features) {
+  NativeTarget target;
+  target.triple = llvm::sys::getDefaultTargetTriple();
+  target.cpu = cpu.str();
+  llvm::Triple triple(target.triple);
+  llvm::Expected<const llvm::Target *> backend = getHostBackend(triple);
+  if (!backend)
+    return backend.takeError();
+  for (auto &[name, present] : features)
+    if (present)
+      target.features.push_back(name.str());
+  std::unique_ptr<llvm::MCSubtargetInfo> least(
+      (*backend)->createMCSubtargetInfo(triple, "", ""));
+  if (!least || !least->isCPUStringValid(target.cpu))
+    return createStringError("LLVM does not know this machine's CPU, '" + cpu +
+                             "'; name one like it with cpu:<name>");
+  std::unique_ptr<llvm::MCSubtargetInfo> model(
+      (*backend)->createMCSubtargetInfo(triple, target.cpu, ""));
+  for (const llvm::SubtargetFeatureKV &feature :
+       model->getEnabledProcessorFeatures())
+    if (auto it = features.find(feature.Key);
+        it != features.end() && !it->second)
+      target.hidden.push_back(feature.Key);
+  llvm::sort(target.features);
+  llvm::sort(target.hidden);
+  return target;
+}
+
+llvm::Expected<glvq::NativeTarget> glvq::getNativeTarget(StringRef cpu) {
+  if (cpu == "native")
+    return getTargetOfHost(llvm::sys::getHostCPUName(),
+                           llvm::sys::getHostCPUFeatures());
   NativeTarget target;
   target.triple = llvm::sys::getDefaultTargetTriple();
   llvm::Triple triple(target.triple);
-  std::string error;
-  const llvm::Target *llvmTarget =
-      llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!llvmTarget)
-    return createStringError("no code generator for this machine: " + error);
-
-  std::string wanted;
-  if (cpu == "native") {
-    target.cpu = llvm::sys::getHostCPUName().str();
-    for (auto &[name, present] : llvm::sys::getHostCPUFeatures())
-      if (present)
-        target.features.push_back(name.str());
-    llvm::sort(target.features);
-    return target;
-  }
+  llvm::Expected<const llvm::Target *> backend = getHostBackend(triple);
+  if (!backend)
+    return backend.takeError();
+  const llvm::Target *llvmTarget = *backend;
   target.cpu = cpu == "generic" && triple.isX86() ? "x86-64" : cpu.str();
   std::unique_ptr<llvm::MCSubtargetInfo> least(
       llvmTarget->createMCSubtargetInfo(triple, "", ""));
@@ -233,11 +263,8 @@ llvm::Error glvq::linkSharedLibrary(ArrayRef<std::string> objects,
   if (!lld)
     return lld.takeError();
 
-  llvm::SmallString<128> log;
-  if (std::error_code error =
-          llvm::sys::fs::createTemporaryFile("glvq-link", "txt", log))
-    return createStringError(error, "cannot write a temporary file: " +
-                                        error.message());
+  // Beside the library, so that it goes where the library goes on an interrupt.
+  std::string log = (path + ".log").str();
   llvm::scope_exit removeLog([&] { llvm::sys::fs::remove(log); });
 
   std::string linker = "--ld-path=" + *lld;

@@ -22,6 +22,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/WithColor.h"
 
@@ -316,8 +317,22 @@ LogicalResult Compilation::run() {
   return report(writer->commit(std::move(manifest)));
 }
 
+/// Ends the process as the signal would have, but leaves nothing half-written.
+static void cleanUpAndDie(int signal) {
+  glvq::removeUnfinishedArtefacts();
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  // What is ignored (nohup) stays ignored.
+  for (int signal : {SIGHUP, SIGINT, SIGTERM})
+    if (std::signal(signal, cleanUpAndDie) == SIG_IGN)
+      std::signal(signal, SIG_IGN);
+  // A crash of the compiler leaves nothing either.
+  llvm::sys::AddSignalHandler([](void *) { glvq::removeUnfinishedArtefacts(); },
+                              nullptr);
   // Past a limit of the file size, writing shall fail and be reported, not
   // kill.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -46,6 +46,10 @@ private:
   std::vector<std::string> files;
 };
 
+/// Removes the folders of all writers that have not committed, for handlers of
+/// signals that end the process: uses async-signal-safe functions only.
+void removeUnfinishedArtefacts();
+
 } // namespace mlir::glvq
 
 #endif // GLVQ_TARGET_ARTEFACTWRITER_H

@@ -8,6 +8,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Support/LLVM.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Error.h"
 #include <memory>
 #include <string>
@@ -32,12 +33,15 @@ struct NativeTarget {
   /// What the code may use beyond the least x86-64, without signs, sorted:
   /// "avx512f", …. What a machine must have to run it.
   std::vector<std::string> features;
+  /// What `cpu` stands for and this machine lacks all the same, since a virtual
+  /// machine or a kernel hides it; sorted. The code must not use it.
+  std::vector<std::string> hidden;
 
   /// Elements of f32 in one vector register.
   int64_t getVectorWidth() const;
   /// The best dot product of bytes, as `lower-glvq-to-llvm{dot=…}` names it.
   llvm::StringRef getDotProduct() const;
-  /// The features as LLVM takes them: "+avx2,+fma".
+  /// The features as LLVM takes them: "+avx2,+fma,-sha".
   std::string getFeatureString() const;
 };
 
@@ -45,6 +49,12 @@ struct NativeTarget {
 /// x86-64), or a CPU name of LLVM such as "x86-64-v3". An unknown name is an
 /// error that says what is accepted.
 llvm::Expected<NativeTarget> getNativeTarget(llvm::StringRef cpu);
+
+/// The target for a machine whose processor LLVM calls `cpu` and that has the
+/// features mapped to true. A CPU name stands for all features of its model,
+/// so those that the machine does not have are switched off.
+llvm::Expected<NativeTarget>
+getTargetOfHost(llvm::StringRef cpu, const llvm::StringMap<bool> &features);
 
 /// Registers what translating a lowered module to LLVM IR needs.
 void registerNativeCodeTranslations(DialectRegistry &registry);
