@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -193,7 +194,7 @@ def compile_(
     model: Annotated[Path, typer.Argument(help="Quantized checkpoint, Hugging Face folder, GGUF file, or .pt2 file of torch.export.save.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Artefact folder to write.")],
     checkpoint: Annotated[Optional[Path], typer.Option(help="Quantized weights of a .pt2 file, by quantize_module.")] = None,
-    target: Annotated[str, typer.Option(help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:<LLVM CPU name>.")] = "cpu",
+    target: Annotated[str, typer.Option(help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:NAME, where NAME is a CPU of LLVM, such as znver5.")] = "cpu",
     activations: Annotated[str, typer.Option(help="Activations that quantized weights are multiplied by: int8 (fast) or f32.")] = "int8",
     save_ir: Annotated[Optional[Path], typer.Option(help="Folder for the IR after each stage.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing artefact.")] = False,
@@ -538,8 +539,16 @@ def bench_cpu(
     Console().print(table)
 
 
+def _terminate(number: int, frame) -> None:
+    """An end from outside unwinds like an exception, so that nothing half-written stays."""
+    sys.exit(128 + number)
+
+
 def main():
     """Entry point of the ``glvq`` command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _terminate)
     try:
         app()
     except GLVQError as error:

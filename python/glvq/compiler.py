@@ -52,6 +52,7 @@ def compile_model(
     source, output = Path(source), Path(output)
     _check_target(target)
     refuse_existing(output, force)
+    from . import checkpoint as quantized
     from . import encoders, importer, models
 
     with _Compilation(output, target, save_ir, force, quiet, activations) as compilation:
@@ -63,6 +64,9 @@ def compile_model(
         if checkpoint is not None:
             raise GLVQError(f"weights of their own are for .pt2 files only; {source} says itself where its weights are")
         loaded = models.load(source)
+        if loaded.quantization is not None:
+            # Whatever is wrong with it is known before the import, which takes seconds.
+            quantized.open(source)
         checkpoint = source
         # Weight arguments are float32 and named as in named_parameters(); a
         # plain folder may name or type them otherwise.
@@ -131,13 +135,12 @@ class _Compilation:
 
     def save_weights(self, state: dict) -> Path:
         """Writes the tensors of a state dictionary as a checkpoint."""
-        from safetensors.torch import save_file
+        from .weightfiles import write_safetensors
 
         folder = self.scratch / "checkpoint"
         folder.mkdir()
         # Tied tensors have several names, and safetensors wants no shared memory.
-        tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        write_safetensors(folder / "model.safetensors", {name: tensor.clone() for name, tensor in state.items()})
         return folder
 
     def run(self, text: str, checkpoint: str | Path) -> None:

@@ -88,7 +88,9 @@ def import_encoder(model) -> str:
     return importer.import_module(model, call.arguments, call.dynamic_shapes, description)
 
 
-def calibration_inputs(model, tokenizer, text: str | None, windows: int, length: int, seed: int) -> tuple[list[tuple], str]:
+def calibration_inputs(
+    model, tokenizer, text: str | None, windows: int, length: int, seed: int
+) -> tuple[list[tuple], str]:
     """Calls that show an encoder's layers their activations, and what they are.
 
     Windows of a text; without one, of tokens drawn evenly from the vocabulary,

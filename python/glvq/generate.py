@@ -7,7 +7,6 @@ compiled entry points.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import GLVQError
+from .files import read_json
 
 
 @dataclass
@@ -92,7 +92,10 @@ class TextGenerator:
             raise GLVQError(f"{path} has no tokenizer.json; compile it again from a checkpoint that has one")
         from tokenizers import Tokenizer
 
-        self.tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+        try:
+            self.tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+        except Exception as error:  # the tokenizers library raises plain Exceptions
+            raise GLVQError(f"{path / 'tokenizer.json'} is not a tokenizer: {error}") from error
         self.path = path
         self.model = self.artefact.model
         self.context_length = int(self.model.get("context_length") or 2048)
@@ -108,10 +111,11 @@ class TextGenerator:
 
     def _tokenizer_settings(self) -> dict:
         config = self.path / "tokenizer_config.json"
-        return json.loads(config.read_text()) if config.exists() else {}
+        return read_json(config, "") if config.exists() else {}
 
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """The text of a conversation, ready for the model's answer."""
+        import jinja2
         import jinja2.sandbox
 
         template = self.chat_template()
@@ -128,7 +132,10 @@ class TextGenerator:
             for key, value in self._tokenizer_settings().items()
             if key in ("bos_token", "eos_token", "pad_token", "unk_token") and value
         }
-        return environment.from_string(template).render(messages=messages, add_generation_prompt=True, **special)
+        try:
+            return environment.from_string(template).render(messages=messages, add_generation_prompt=True, **special)
+        except jinja2.TemplateError as error:
+            raise GLVQError(f"the chat template of {self.path} is broken: {error}; use --raw") from error
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text."""

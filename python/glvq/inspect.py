@@ -8,6 +8,8 @@ from pathlib import Path
 from .errors import GLVQError
 from .files import read_json
 
+# The version of docs/ArtefactFormat.md that is described here.
+ARTEFACT_VERSION = 1
 # Bits of the safetensors types that parts are stored in.
 BITS = {"I32": 32, "F16": 16, "F32": 32}
 
@@ -26,18 +28,38 @@ def describe(path: str | Path) -> tuple[dict, list[dict]]:
 
 
 def _artefact(path: Path) -> tuple[dict, list[dict]]:
-    manifest = read_json(path / "manifest.json", f"{path} has no manifest.json")
+    file = path / "manifest.json"
+    manifest = read_json(file, f"{path} has no manifest.json")
+    if manifest.get("format") != "glvq-artefact":
+        raise GLVQError(f"{file} is not the manifest of a glvq artefact")
+    if manifest.get("version") != ARTEFACT_VERSION:
+        raise GLVQError(
+            f"{path} has version {manifest.get('version')} of the artefact format, this glvq reads {ARTEFACT_VERSION}; "
+            "compile it again"
+        )
+    try:
+        return _read_manifest(path, manifest)
+    except KeyError as error:
+        raise GLVQError(f"{file} is malformed: something has no {error}; compile the model again") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise GLVQError(f"{file} is malformed ({error}); compile the model again") from error
+
+
+def _read_manifest(path: Path, manifest: dict) -> tuple[dict, list[dict]]:
     target = manifest["target"]
     summary = {
         "artefact": str(path),
-        "producer": manifest["producer"],
+        "producer": str(manifest["producer"]),
         "target": f"{target['device']} {target['cpu']}",
         **{f"model {key}": value for key, value in manifest.get("model", {}).items()},
         "bytes": sum(file["bytes"] for file in manifest["files"].values()),
     }
     rows = []
     for entry in manifest["entries"]:
-        of = {role: [a for a in entry["arguments"] if a["role"] == role] for role in ("input", "state", "weight", "output")}
+        of = {
+            role: [a for a in entry["arguments"] if a["role"] == role]
+            for role in ("input", "state", "weight", "output")
+        }
         rows.append(
             {
                 "entry": entry["name"],
@@ -61,7 +83,11 @@ def _checkpoint(path: Path) -> tuple[dict, list[dict]]:
 
     config = read_json(path / "config.json", f"{path} has no config.json")
     if (config.get("quantization_config") or {}).get("quant_method") != "glvq":
-        return {"checkpoint": str(path), "architecture": ", ".join(config.get("architectures", [])), "quantized": "no"}, []
+        return {
+            "checkpoint": str(path),
+            "architecture": ", ".join(config.get("architectures", [])),
+            "quantized": "no",
+        }, []
     opened = checkpoint.open(path)
     errors = _errors(path)
     rows, bits, weights = [], 0, 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import shutil
 import struct
 import warnings
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GLVQError
-from .weightfiles import GGUFFile, SafetensorsFile, WeightFile
+from .weightfiles import GGUFFile, SafetensorsFile, WeightFile, write_safetensors
 
 # What travels with the weights besides config.json. Files of the tokenizer are
 # written by the tokenizer itself when the source is a GGUF file.
@@ -398,11 +399,16 @@ def load_program(path: str | Path):
     path = Path(path)
     if not path.is_file():
         raise GLVQError(f"{path} does not exist")
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns with a trace before it raises
     try:
         return torch.export.load(path)
     except Exception as error:  # zip files, JSON and torch's own; they share no base
         reason = str(error).strip().split("\n")[0]
         raise GLVQError(f"{path} is truncated or not a program of torch.export.save: {reason}") from error
+    finally:
+        log.setLevel(level)
 
 
 class _silent_transformers:
@@ -437,8 +443,6 @@ def save_checkpoint(loaded: LoadedModel, folder: str | Path) -> None:
 
     Raises GLVQError for a model without weights.
     """
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     if any(p.is_meta for p in loaded.model.parameters()):
         raise GLVQError(f"{loaded.source} is a quantized checkpoint; it has no dense weights to save")
@@ -450,7 +454,7 @@ def save_checkpoint(loaded: LoadedModel, folder: str | Path) -> None:
         if id(tensor) not in seen:
             seen.add(id(tensor))
             tensors[name] = tensor.detach().contiguous()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_safetensors(folder / "model.safetensors", tensors)
     settings = loaded.config.to_dict()
     for name in ("_name_or_path", "_model_name_or_path", "quantization_config"):
         settings.pop(name, None)

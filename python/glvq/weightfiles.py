@@ -18,6 +18,18 @@ from .errors import GLVQError
 from .files import read_json
 
 
+def write_safetensors(file: Path, tensors: dict[str, Any]) -> None:
+    """Writes torch tensors, none of which shares memory with another. Raises
+    GLVQError when the disk is full or the folder cannot be written."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: t.detach().contiguous() for name, t in tensors.items()}, file, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise GLVQError(f"{file} cannot be written: {error}") from error
+
+
 class WeightFile(ABC):
     """``shapes`` has every tensor by the name it has in the file (for GGUF: in
     the Transformers model)."""

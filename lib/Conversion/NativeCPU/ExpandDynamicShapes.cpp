@@ -34,8 +34,7 @@ static OpFoldResult multiply(OpBuilder &b, Location loc, OpFoldResult lhs,
 static void rewrite(memref::ExpandShapeOp op) {
   OpBuilder b(op);
   Location loc = op.getLoc();
-  auto metadata =
-      memref::ExtractStridedMetadataOp::create(b, loc, op.getSrc());
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, op.getSrc());
   SmallVector<OpFoldResult> sizes = op.getMixedOutputShape();
   SmallVector<OpFoldResult> strides(sizes.size());
   SmallVector<OpFoldResult> sourceStrides =

@@ -28,9 +28,7 @@ from torch_mlir.passmanager import PassManager
 from .errors import ImporterError
 
 # What `docs/ModelModule.md` allows in a model module.
-ALLOWED_DIALECTS = frozenset(
-    {"affine", "arith", "builtin", "cf", "complex", "func", "linalg", "math", "scf", "tensor"}
-)
+ALLOWED_DIALECTS = frozenset({"affine", "arith", "builtin", "cf", "complex", "func", "linalg", "math", "scf", "tensor"})
 
 # Tensors that are neither parameters nor in the checkpoint (inverse frequencies
 # of rotary embeddings, position ids) are written into the module up to this

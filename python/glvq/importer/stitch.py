@@ -14,9 +14,7 @@ from .pieces import Piece
 
 def _shape_attribute(shape) -> ir.Attribute:
     i64 = ir.IntegerType.get_signless(64)
-    return ir.ArrayAttr.get(
-        [ir.IntegerAttr.get(i64, s) if isinstance(s, int) else ir.StringAttr.get(s) for s in shape]
-    )
+    return ir.ArrayAttr.get([ir.IntegerAttr.get(i64, s) if isinstance(s, int) else ir.StringAttr.get(s) for s in shape])
 
 
 def attribute(value) -> ir.Attribute:

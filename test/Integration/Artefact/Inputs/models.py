@@ -37,7 +37,12 @@ ENCODERS = {
     "vit": (
         transformers.ViTForImageClassification,
         transformers.ViTConfig(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=32, patch_size=8
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=48,
+            image_size=32,
+            patch_size=8,
         ),
     ),
 }
