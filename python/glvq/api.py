@@ -89,6 +89,7 @@ def compile(
     dynamic_shapes: Any = None,
     checkpoint: str | PathLike | None = None,
     target: str = "cpu",
+    activations: str = "int8",
     save_ir: str | PathLike | None = None,
     force: bool = False,
 ) -> Path:
@@ -100,6 +101,8 @@ def compile(
     ``checkpoint``: what ``quantize`` wrote for that module or ``.pt2`` file.
     ``target``: ``cpu`` (this machine), ``cpu:x86-64-v3``, ``cpu:x86-64-v4`` or
     ``cpu:<LLVM CPU name>``.
+    ``activations``: what products with quantized weights read: ``int8`` (fast) or
+    ``f32`` (exact).
     ``save_ir``: a folder for the IR after each stage.
 
     Returns ``output``. Raises GLVQError with the compiler's diagnostics in its
@@ -107,7 +110,7 @@ def compile(
     """
     from . import compiler
 
-    common = dict(target=target, save_ir=save_ir, force=force, quiet=True)
+    common = dict(target=target, activations=activations, save_ir=save_ir, force=force, quiet=True)
     if isinstance(model, str | PathLike):
         if example_inputs is not None:
             raise GLVQError("example inputs belong to a module; a model given by its path needs none")

@@ -49,7 +49,7 @@ for name in ("a", "b"):
         5,
         "-q",
     )
-    glvq("compile", folder / name, "-o", folder / f"{name}.glvq", "-q")
+    glvq("compile", folder / name, "-o", folder / f"{name}.glvq", "--activations", "f32", "-q")
 first = files_of(folder / "a")
 assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(first)
 assert first == files_of(folder / "b")
