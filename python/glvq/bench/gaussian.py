@@ -132,9 +132,9 @@ def _binary(dim: int, survivors: int, rounds: int = 10, bits: int = 2) -> Callab
         # The search of large points is slow; fewer are measured.
         numbers, samples = 16 * bits * dim**2 / samples, min(samples, 800_000 // dim)
         generator = ops().circulant_generator(dim, bits * dim)
-        for round_ in range(rounds):
-            x = torch.randn(max(64, samples // dim), dim, generator=_generator(seed + 1000 + round_ // 5))
-            points = 2.0 * ops().encode_binary(x, generator, max(32, survivors // 4)) - 1
+        x = torch.randn(6000, dim, generator=_generator(seed + 1000))
+        for _ in range(rounds):
+            points = 2.0 * ops().encode_binary(x, generator, max(32, survivors // 8)) - 1
             normal = points.T @ points + 1e-3 * torch.eye(bits * dim) * len(points)
             right = points.T @ x + 1e-3 * len(points) * generator.T
             generator = torch.linalg.solve(normal, right).T.contiguous()
@@ -151,7 +151,7 @@ CODES: dict[str, Callable[[int, int], tuple[float, float]]] = {
     "lattice 8": _quantizer("lattice", dim=8),
     "binary 8": _binary(8, 256),
     "binary 16": _binary(16, 512),
-    "binary 32": _binary(32, 1024),
+    "binary 32": _binary(32, 2048),
     "trellis 6": _trellis(6),
     "trellis 8": _trellis(8),
     "trellis 10": _trellis(10),
