@@ -22,6 +22,7 @@
 #include <bit>
 #include <cassert>
 #include <cmath>
+#include <iterator>
 
 using namespace glvq::lattice;
 
@@ -116,6 +117,8 @@ constexpr GaussianTaps gaussianTaps[] = {
       0.0906f, 0.3424f, 0.2236f, -0.2016f, 0.4332f}},
 };
 
+#include "GaussianTables.inc"
+
 } // namespace
 
 std::vector<float> glvq::lattice::getGaussianTaps(unsigned length,
@@ -143,6 +146,8 @@ std::vector<float> glvq::lattice::getGaussianTaps(unsigned length,
 std::vector<float> glvq::lattice::getGaussianTables(unsigned window,
                                                     unsigned bits) {
   assert(window % 2 == 0);
+  if (window == 16 && bits == 2)
+    return {std::begin(gaussianTables16), std::end(gaussianTables16)};
   std::vector<float> taps = getGaussianTaps(window, bits);
   std::span<const float> both = taps;
   std::vector<float> tables = makeLinearNodes(both.first(window / 2)),

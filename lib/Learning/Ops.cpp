@@ -425,6 +425,17 @@ at::Tensor gaussianTaps(int64_t length, int64_t bits) {
                     at::kFloat);
 }
 
+at::Tensor gaussianTables(int64_t window, int64_t bits) {
+  TORCH_CHECK(bits >= 1 && bits <= 4 && window > bits && window % 2 == 0 &&
+                  window <= lattice::maxTrellisTaps,
+              "bits are 1 to 4, the window even, longer and at most ",
+              lattice::maxTrellisTaps);
+  return makeTensor(lattice::getGaussianTables(static_cast<unsigned>(window),
+                                               static_cast<unsigned>(bits)),
+                    at::kFloat)
+      .view({2, -1});
+}
+
 at::Tensor circulantGenerator(int64_t dim, int64_t bits) {
   TORCH_CHECK(dim >= 1 && bits >= 1, "dim and bits must be positive");
   return makeTensor(lattice::makeCirculantGenerator(dim, bits), at::kFloat)
@@ -850,6 +861,8 @@ TORCH_LIBRARY(glvq, library) {
   library.def("encode_binary(Tensor x, Tensor generator, int survivors) -> "
               "Tensor");
   library.def("gaussian_taps(int length, int bits) -> Tensor", &gaussianTaps);
+  library.def("gaussian_tables(int window, int bits) -> Tensor",
+              &gaussianTables);
   library.def("circulant_generator(int dim, int bits) -> Tensor",
               &circulantGenerator);
   library.def("dequantize_lattice(Tensor codes, Tensor generators, Tensor "

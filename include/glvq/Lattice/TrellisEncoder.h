@@ -45,8 +45,8 @@ std::vector<float> makeAdditiveNodes(std::span<const float> tables);
 /// zeros. `length` is `bits` + 1 to maxTrellisTaps.
 std::vector<float> getGaussianTaps(unsigned length, unsigned bits);
 
-/// The two tables, of 2^(window/2) entries each, that such data start from: so
-/// far those of the taps.
+/// The two tables, of 2^(window/2) entries each, for such data: learned ones for
+/// 16 bits and 2 bits a weight, else those of the taps, for a fit to start from.
 std::vector<float> getGaussianTables(unsigned window, unsigned bits);
 
 /// Begins arrays at a cache line, so that vectors of 64 bytes never

@@ -3,7 +3,7 @@
     rows = run(samples=1_000_000, seed=0)
 
 A code without scales of rows (binary, trellis) is measured alone: its numbers
-are learned from other samples than those it is measured on, and counted as
+were learned from other samples than those it is measured on, and counted as
 stored once for a matrix of so many weights as there are samples. The
 others are measured as a quantizer stores them, with the scales of rows of
 960 weights. No code of 2 bits has an error below
@@ -87,42 +87,18 @@ def _linear_nodes(taps):
     return sum((2.0 * (states >> i & 1) - 1) * tap for i, tap in enumerate(taps))
 
 
-def _additive(taps: int, bits: int = 2, rounds: int = 12) -> Callable:
-    """Two tables of 2^(taps/2) entries, from those of the filter on by encoding
-    and least squares."""
+def _additive(taps: int, bits: int = 2) -> Callable:
+    """Two tables of 2^(taps/2) entries."""
 
     def measure(samples: int, seed: int) -> tuple[float, float]:
-        import torch
-
         half = 2 ** (taps // 2)
-        filter_ = ops().gaussian_taps(taps, bits)
-        tables = torch.stack([_linear_nodes(filter_[: taps // 2]), _linear_nodes(filter_[taps // 2 :])])
-        for round_ in range(rounds):
-            x = _sequences(min(samples, 131072), seed + 1000 + round_)
-            states = ops().encode_trellis(x, tables, bits).long().flatten()
-            tables = _fit_tables(x.flatten(), states % half, states // half, tables)
+        tables = ops().gaussian_tables(taps, bits)
         x = _sequences(samples, seed)
         states = ops().encode_trellis(x, tables, bits).long()
         decoded = tables[0][states % half] + tables[1][states // half]
         return _error(x, decoded), bits + ((taps - bits) * len(x) + 32 * tables.numel()) / x.numel()
 
     return measure
-
-
-def _fit_tables(x, low, high, tables):
-    """The tables with the least squared error, drawn a little to the present
-    ones: entries may be unused, and a constant may move between the tables."""
-    import torch
-
-    half = tables.shape[1]
-    normal = torch.zeros(2 * half, 2 * half, dtype=torch.float64)
-    joint = torch.bincount(low * half + high, minlength=half * half).view(half, half).double()
-    normal[:half, half:], normal[half:, :half] = joint, joint.T
-    normal.diagonal()[:half], normal.diagonal()[half:] = joint.sum(1), joint.sum(0)
-    right = torch.cat([torch.bincount(i, x.double(), minlength=half) for i in (low, high)])
-    ridge = 2.0
-    normal.diagonal().add_(ridge)
-    return torch.linalg.solve(normal, right + ridge * tables.double().flatten()).float().view(2, half)
 
 
 def _binary(dim: int, survivors: int, rounds: int = 10, bits: int = 2) -> Callable:
@@ -151,15 +127,13 @@ CODES: dict[str, Callable[[int, int], tuple[float, float]]] = {
     "lattice 8": _quantizer("lattice", dim=8),
     "binary 8": _binary(8, 256),
     "binary 16": _binary(16, 512),
-    "binary 32": _binary(32, 2048),
+    "binary 32": _binary(32, 1024),
     "trellis 6": _trellis(6),
     "trellis 8": _trellis(8),
     "trellis 10": _trellis(10),
     "trellis 12": _trellis(12),
     "trellis 14": _trellis(14),
     "trellis 16": _trellis(16),
-    "additive 8": _additive(8),
-    "additive 12": _additive(12),
     "additive 16": _additive(16),
 }
 
