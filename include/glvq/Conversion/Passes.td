@@ -185,11 +185,12 @@ def ConvertGLVQToLinalgPass : Pass<"convert-glvq-to-linalg"> {
 def ConvertGLVQToVectorPass : Pass<"convert-glvq-to-vector", "::mlir::ModuleOp"> {
   let summary = "Replace glvq ops by calls of kernels for CPUs";
   let description = [{
-    Products `glvq.matmul` on buffers, and rotations `glvq.hadamard` on tensors,
-    become calls of private functions that this pass writes: one for all ops of
-    the same shape and code. Products on tensors are left alone; so a pipeline
-    runs the pass before bufferization for the rotations and after it for the
-    products.
+    Products `glvq.matmul` on buffers, and `glvq.hadamard`, `glvq.fold` and
+    `glvq.filter` on tensors, become calls of private functions that this pass
+    writes: one for all ops of the same shape and code. Products on tensors are
+    left alone; so a pipeline runs the pass before bufferization for the other
+    ops and after it for the products. A product on tensors whose code has no
+    kernel takes its reference lowering, and a missed remark says so.
 
     ```mlir
     glvq.matmul ins(%x : memref<?x576xf32>) codes(%c : memref<1536x36xi32>)
@@ -210,7 +211,8 @@ def ConvertGLVQToVectorPass : Pass<"convert-glvq-to-vector", "::mlir::ModuleOp">
           %u = arith.uitofp %fields : vector<16xi32> to vector<16xf32>
           %sum = vector.fma %u, %x, %acc
     ```
-    Weights with a compander are decoded point by point in registers. Weights
+    Weights with a compander are decoded point by point in registers, those of an
+    additive trellis column by column down the rows. Weights
     that meet three tokens or more are decoded eight (four) rows at a time into
     scratch memory and multiplied as dense ones.
 

@@ -57,25 +57,11 @@ struct LowerMatmul : OpRewritePattern<MatmulOp> {
                                 PatternRewriter &rewriter) const override {
     if (!op.hasPureTensorSemantics())
       return rewriter.notifyMatchFailure(op, "is on buffers");
-    Location loc = op.getLoc();
-    FailureOr<Value> weight = op.getCode().buildDecode(
-        rewriter, loc, op.getWeightType(), op.getStorage());
-    if (failed(weight))
+    FailureOr<Value> product = buildReferenceProduct(rewriter, op);
+    if (failed(product))
       return rewriter.notifyMatchFailure(op,
                                          "the code has no reference decoder");
-    MLIRContext *context = op.getContext();
-    AffineExpr m, n, k;
-    bindDims(context, m, n, k);
-    SmallVector<Attribute> maps;
-    for (auto [row, column] :
-         {std::pair(m, k), std::pair(n, k), std::pair(m, n)})
-      maps.push_back(
-          AffineMapAttr::get(AffineMap::get(3, 0, {row, column}, context)));
-    auto matmul = linalg::MatmulOp::create(rewriter, loc, op->getResultTypes(),
-                                           ValueRange{op.getInput(), *weight},
-                                           op.getInit());
-    matmul.setIndexingMapsAttr(rewriter.getArrayAttr(maps));
-    rewriter.replaceOp(op, matmul);
+    rewriter.replaceOp(op, *product);
     return success();
   }
 };
@@ -417,6 +403,26 @@ struct ConvertGLVQToLinalgPass
 };
 
 } // namespace
+
+FailureOr<Value> mlir::glvq::buildReferenceProduct(OpBuilder &builder,
+                                                   MatmulOp op) {
+  Location loc = op.getLoc();
+  FailureOr<Value> weight = op.getCode().buildDecode(
+      builder, loc, op.getWeightType(), op.getStorage());
+  if (failed(weight))
+    return failure();
+  AffineExpr m, n, k;
+  bindDims(op.getContext(), m, n, k);
+  SmallVector<Attribute> maps;
+  for (auto [row, column] : {std::pair(m, k), std::pair(n, k), std::pair(m, n)})
+    maps.push_back(AffineMapAttr::get(
+        AffineMap::get(3, 0, {row, column}, op.getContext())));
+  auto matmul = linalg::MatmulOp::create(builder, loc, op->getResultTypes(),
+                                         ValueRange{op.getInput(), *weight},
+                                         op.getInit());
+  matmul.setIndexingMapsAttr(builder.getArrayAttr(maps));
+  return matmul->getResult(0);
+}
 
 void mlir::glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
   patterns

@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -59,9 +60,12 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
     });
     for (Operation *op : ops) {
       if (auto matmul = dyn_cast<MatmulOp>(op)) {
-        // On tensors it waits for bufferization.
-        if (matmul.getResult())
+        // On tensors it waits for bufferization, if there will be a kernel.
+        if (matmul.getResult()) {
+          if (!hasMatmulKernel(matmul.getCode()))
+            lowerByReference(matmul);
           continue;
+        }
         if (failed(convert(matmul)))
           return signalPassFailure();
       } else if (auto interleave = dyn_cast<InterleaveOp>(op)) {
@@ -112,25 +116,39 @@ private:
     if (failed(checkMatmulKernel(op, reason)))
       return op.emitError("has no CPU kernel: ")
              << reason << "; lower it with convert-glvq-to-linalg";
-    WeightCodeAttrInterface code = op.getCode();
     int64_t rows = cast<MemRefType>(op.getInit().getType()).getDimSize(1);
     int64_t columns = cast<MemRefType>(op.getInput().getType()).getDimSize(1);
     TypeRange types = op->getOperandTypes();
     func::FuncOp kernel =
-        getKernel(getKey(code, types), ("glvq_matmul_" + Twine(rows) + "x" + Twine(columns)).str(),
-                  op.getLoc(), types, [&](KernelBuilder &b, func::FuncOp function) {
-                    if (auto lattice = dyn_cast<LatticeAttr>(code))
+        getKernel(getKey(op.getCode(), types),
+                  ("glvq_matmul_" + Twine(rows) + "x" + Twine(columns)).str(), op.getLoc(), types,
+                  [&](KernelBuilder &b, func::FuncOp function) {
+                    if (auto lattice = dyn_cast<LatticeAttr>(op.getCode()))
                       buildMatmulKernel(b, lattice, function, vectorLength);
-                    else if (auto integers = dyn_cast<InterleavedAttr>(code))
+                    else if (auto integers = dyn_cast<InterleavedAttr>(op.getCode()))
                       buildIntegerMatmulKernel(b, integers.getBits(), function, dotInstruction,
                                                activations == "int8");
+                    else if (auto trellis = dyn_cast<TrellisAttr>(op.getCode()))
+                      buildTrellisKernel(b, trellis, function, vectorLength);
                     else
-                      buildPointKernel(b, code, function, vectorLength);
+                      buildPointKernel(b, op.getCode(), function, vectorLength);
                   });
     OpBuilder builder(op);
     func::CallOp::create(builder, op.getLoc(), kernel, op->getOperands());
     op.erase();
     return success();
+  }
+
+  /// Slow, and right for every code.
+  void lowerByReference(MatmulOp op) {
+    OpBuilder builder(op);
+    FailureOr<Value> product = buildReferenceProduct(builder, op);
+    if (failed(product))
+      return; // convert() will say that there is no kernel
+    remark::missed(op.getLoc(), remark::RemarkOpts::name("ConvertGLVQToVector").category("glvq"))
+        << "weight is decoded in full by every call: its code has no CPU kernel";
+    op.getResult().replaceAllUsesWith(*product);
+    op.erase();
   }
 
   /// The other ops are on tensors only: their operands become buffers here, and the result gets

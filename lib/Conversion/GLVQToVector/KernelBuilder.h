@@ -152,6 +152,11 @@ void buildMatmulKernel(KernelBuilder &b, LatticeAttr code, func::FuncOp function
 /// The same for `#glvq.leech` and `#glvq.e8p`.
 void buildPointKernel(KernelBuilder &b, WeightCodeAttrInterface code, func::FuncOp function,
                       int64_t vectorLength);
+/// The same for a trellis with additive nodes.
+void buildTrellisKernel(KernelBuilder &b, TrellisAttr code, func::FuncOp function,
+                        int64_t vectorLength);
+/// Whether there are kernels for products with such a code.
+bool hasMatmulKernel(WeightCodeAttrInterface code);
 /// Why there is no kernel for it, or success.
 LogicalResult checkMatmulKernel(MatmulOp op, std::string &reason);
 

@@ -560,13 +560,18 @@ void glvq::buildMatmulKernel(KernelBuilder &b, LatticeAttr code, func::FuncOp fu
   MatmulKernel(b, code, function, vectorLength).build();
 }
 
+bool glvq::hasMatmulKernel(WeightCodeAttrInterface code) {
+  auto trellis = dyn_cast<TrellisAttr>(code);
+  return isa<LatticeAttr, InterleavedAttr, LeechAttr, E8PAttr>(code) || (trellis && trellis.isAdditive());
+}
+
 LogicalResult glvq::checkMatmulKernel(MatmulOp op, std::string &reason) {
   auto fail = [&](const char *text) {
     reason = text;
     return failure();
   };
-  if (!isa<LatticeAttr, InterleavedAttr, LeechAttr, E8PAttr>(op.getCode()))
-    return fail("its code is neither a lattice code, nor interleaved integers, nor one of fixed points");
+  if (!hasMatmulKernel(op.getCode()))
+    return fail("there is none for its code");
   for (Value value : op->getOperands()) {
     auto type = dyn_cast<MemRefType>(value.getType());
     if (!type)

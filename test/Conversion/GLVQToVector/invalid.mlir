@@ -30,7 +30,7 @@ func.func @strided(%x: memref<?x64xf32, strided<[128, 2]>>, %c: memref<8x4xi32>,
 // Products with these codes are lowered to others or decoded.
 func.func @trellis(%x: memref<?x64xf32>, %c: memref<26x2xi32>, %t: memref<1x12xf32>, %s: memref<8xf16>, %g: memref<1xf16>,
                    %y: memref<?x8xf32>) {
-  // expected-error @below {{has no CPU kernel: its code is neither a lattice code, nor interleaved integers, nor one of fixed points; lower it with convert-glvq-to-linalg}}
+  // expected-error @below {{has no CPU kernel: there is none for its code; lower it with convert-glvq-to-linalg}}
   glvq.matmul ins(%x : memref<?x64xf32>) codes(%c : memref<26x2xi32>)
     params(%t, %s, %g : memref<1x12xf32>, memref<8xf16>, memref<1xf16>) outs(%y : memref<?x8xf32>)
     {code = #glvq.trellis<taps = 12, bits = 2, group = 64>}

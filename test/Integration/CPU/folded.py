@@ -1,10 +1,11 @@
 # Every linear code by the kernels of a CPU: folded activations, products with
 # packed integers, filters of trellises; for vectors of 16 and 8 lanes and
-# activations of f32, against numpy versions of the formulas.
+# activations of f32, against numpy versions of the formulas. Additive trellises,
+# which are decoded, too.
 # REQUIRES: compiler, avx512
 # RUN: %PYTHON %s %glvq_source/test/Integration | FileCheck %s
-# CHECK: 16 lanes: 84 products, 0 wrong
-# CHECK: 8 lanes: 84 products, 0 wrong
+# CHECK: 16 lanes: 96 products, 0 wrong
+# CHECK: 8 lanes: 96 products, 0 wrong
 
 import os
 import sys
@@ -34,6 +35,10 @@ weights = [Trellis(rng, *case) for case in [
     (7, 2, 1, 5, 16),  # groups of one column
     (12, [1, 1, 2, 3], 32, 128, 35),
     (12, [2, 2, 4, 1], 20, 75, 34),
+    (12, 2, 32, 70, 69, True),
+    (6, 3, 24, 24, 32, True),
+    (16, 1, 128, 40, 5, True),
+    (4, [1, 2, 2], 16, 45, 37, True),
 ]]  # fmt: skip
 weights += [Binary(rng, *case) for case in [
     (8, 16, 32, 96, 5),

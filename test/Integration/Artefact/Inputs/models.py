@@ -2,6 +2,8 @@
 
     models.py FOLDER KIND...
 
+A kind of decoder may name one of CODES: llama-trellis.
+
 The artefact runs in a process that loads no torch (run.py); its outputs are
 compared with torch's on the decoded weights of the checkpoint.
 """
@@ -19,6 +21,7 @@ from transformers.utils import logging
 from glvq import checkpoint, encoders, models
 from glvq.compiler import compile_model, compile_module
 from glvq.quantization import quantize_model, quantize_module
+from glvq.quantizers import make
 
 COMMON = dict(vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64)
 ROTARY = dict(**COMMON, intermediate_size=48, num_key_value_heads=2)
@@ -45,6 +48,15 @@ ENCODERS = {
             patch_size=8,
         ),
     ),
+}
+# Bits and quantizer.
+CODES = {
+    "": (3, make()),
+    "trellis": (2, make("trellis", taps=8, group=16)),
+    # Runs of widths.
+    "mixed": (2.5, make("trellis", taps=6, group=16)),
+    "additive": (2, make("trellis", taps=6, group=16, nodes="additive")),
+    "binary": (2, make("binary", dim=4, group=16)),
 }
 LENGTH = 12
 # What issue 3 asks for, relative to the range of the outputs.
@@ -82,8 +94,10 @@ def compare(name, pairs):
 
 
 def decoder(name, folder):
-    model = randomize(transformers.AutoModelForCausalLM.from_config(DECODERS[name], attn_implementation="eager"))
-    quantize_model(model, None, folder / name, bits=3, windows=4, length=32)
+    kind, _, code = name.partition("-")
+    bits, quantizer = CODES[code]
+    model = randomize(transformers.AutoModelForCausalLM.from_config(DECODERS[kind], attn_implementation="eager"))
+    quantize_model(model, None, folder / name, bits=bits, quantizer=quantizer, windows=4, length=32)
     compile_model(folder / name, folder / f"{name}.glvq", **EXACT)
     tokens = torch.randint(0, 61, (1, LENGTH))
     with torch.no_grad():
@@ -156,4 +170,4 @@ if __name__ == "__main__":
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     for kind in sys.argv[2:]:
-        (decoder if kind in DECODERS else encoder if kind in ENCODERS else mlp)(kind, Path(sys.argv[1]))
+        (decoder if kind.partition("-")[0] in DECODERS else encoder if kind in ENCODERS else mlp)(kind, Path(sys.argv[1]))
