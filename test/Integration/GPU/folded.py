@@ -1,9 +1,10 @@
-# Lattice codes on the (emulated) GPU with f16 activations:
-# glvq-fold-generator, the fold kernel, products of packed integers, and
-# scales, against the reference lowering of the same products.
+# Lattice, trellis and binary codes on the (emulated) GPU with f16 activations:
+# glvq-fold-generator, kernels for folds and products of packed integers,
+# against numpy versions of the formulas. Mixed widths, shorter last groups,
+# batches of 1, 5 and 2.
 # REQUIRES: compiler
 # RUN: %PYTHON %s %mlir_lib | FileCheck %s
-# CHECK: 12 folded products agree
+# CHECK: 19 weights: folded products agree
 
 import os
 import sys
@@ -11,35 +12,52 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 from emulated import EmulatedProgram
-from helpers import Lattice, tensor_type
+from helpers import Binary, Lattice, Trellis, add_products
 
 rng = np.random.default_rng(3)
-program = EmulatedProgram(sys.argv[1], "f16")
-expected = []
-CASES = [
-    (8, 2, 96, 576),
-    (8, 4, 32, 77),  # a shorter last group, which cuts a point
-    (4, 3, 32, 100),
-    (8, 1, 32, 40),
-    (8, [2, 2, 2, 4], 32, 128),
-    (4, [1, 3, 3, 8], 32, 128),
-]
-for number, (dim, widths, group, columns) in enumerate(CASES * 2):
-    w = Lattice(rng, dim, widths, group, columns, int(rng.integers(1, 70)))
-    tokens = 1 if number % 3 == 0 else int(rng.integers(2, 10))
-    x = rng.normal(size=(tokens, columns)).astype(np.float32)
-    init = rng.normal(size=(tokens, w.rows)).astype(np.float32)
-    dynamic = (0,) if number % 2 else ()
-    n = "?" if dynamic else tokens
-    output = f"tensor<{n}x{w.rows}xf32>"
-    codes, params = w.codes(), w.params()
-    body = f"""  %i = tensor.cast %init : {tensor_type(init)} to {output}
-  %result = glvq.matmul ins(%x : tensor<{n}x{columns}xf32>) codes(%codes : {tensor_type(codes)})
-    params({", ".join("%" + p for p in params)} : {", ".join(tensor_type(p) for p in params.values())})
-    outs(%i : {output}) {{code = {w.code}}} -> {output}"""
-    program.add(body, {"x": x, "codes": codes, **params, "init": init}, init, dynamic)
-    expected.append((init + x @ w.decoded().T, f"{w.code}, {w.rows} x {columns}"))
 
-for got, (want, where) in zip(program.run(), expected, strict=True):
-    np.testing.assert_allclose(got, want, rtol=4e-3, atol=4e-3 * np.abs(want).max(), err_msg=where)
-print(f"{len(expected)} folded products agree")
+
+class LatticeWeight(Lattice):
+    def parts(self):
+        return {"codes": self.codes(), **self.params()}
+
+
+weights = [Trellis(rng, *case) for case in [
+    (12, 2, 128, 70, 41),
+    (12, 1, 32, 96, 300),  # more rows than threads of a block
+    (16, 3, 20, 77, 3),
+    (1, 1, 8, 3, 3),
+    (7, 2, 1, 5, 6),
+    (12, [1, 1, 2, 3], 32, 128, 5),
+    (12, [2, 2, 4, 1], 20, 75, 4),
+]]  # fmt: skip
+weights += [Binary(rng, *case) for case in [
+    (8, 16, 32, 96, 4),
+    (8, 12, 24, 50, 3),
+    (8, [12, 12, 16, 24], 16, 64, 3),
+]]  # fmt: skip
+weights += [LatticeWeight(rng, *case) for case in [
+    (8, 2, 96, 576, 70),
+    (8, 2, 32, 96, 5),
+    (8, 3, 32, 77, 4),
+    (8, 4, 24, 50, 3),
+    (8, 5, 40, 33, 3),  # one group, and a shorter one
+    (1, 8, 40, 40, 3),
+    (16, 1, 64, 100, 4),
+    (8, [1, 2, 2, 3], 32, 128, 4),
+    (8, [2, 4, 4, 1], 32, 100, 4),
+]]  # fmt: skip
+
+program = EmulatedProgram(sys.argv[1], "f16")
+inputs = []
+for number, w in enumerate(weights):
+    x = rng.normal(size=((1, 5, 2)[number % 3], w.columns)).astype(np.float32)
+    init = rng.normal(size=(len(x), w.rows)).astype(np.float32)
+    inputs.append((x, init))
+    add_products(program, w, x, init)
+for w, (x, init), product in zip(weights, inputs, program.run()[1::2], strict=True):
+    want = init + x @ w.decoded().T
+    # Folded activations are rounded to halves.
+    bound = 2e-4 + 2.0**-10 * np.sqrt(w.columns) * np.abs(w.decoded()).max() * np.abs(x).max()
+    np.testing.assert_allclose(product, want, rtol=1e-4, atol=bound, err_msg=f"{w.code}, {w.rows} x {w.columns}")
+print(f"{len(weights)} weights: folded products agree")
