@@ -3,7 +3,7 @@
 # RUN: %PYTHON %s commands
 """IR snippets parse, and the README's "before" becomes its "after" under the
 passes it names. In `sh` blocks, which may take minutes, the programs, files and
-options exist. `console` and `python` blocks are run by console.py."""
+options exist. `console` and `python` blocks are run by Inputs/console.py."""
 
 import pathlib
 import re
