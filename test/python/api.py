@@ -55,7 +55,7 @@ assert 4 < report["bits_per_weight"] < 16
 refused(lambda: glvq.quantize(folder / "model", folder / "q"), "exists", "--force")
 refused(lambda: glvq.quantize(folder / "model", folder / "r", inputs=[]), "its path")
 refused(lambda: glvq.quantize(torch.nn.Linear(2, 2), folder / "r"), "Linear", "inputs")
-assert glvq.compile(folder / "q", folder / "q.glvq", save_ir=folder / "ir") == folder / "q.glvq"
+assert glvq.compile(folder / "q", folder / "q.glvq", save_ir=folder / "ir", activations="f32") == folder / "q.glvq"
 assert list((folder / "ir").glob("*.mlir"))
 refused(lambda: glvq.compile(folder / "q", folder / "r", target="cpu:i8088"), "i8088")
 refused(lambda: glvq.compile(torch.nn.Linear(2, 2), folder / "r"), "example_inputs", "Linear")
@@ -84,7 +84,7 @@ torch.manual_seed(0)
 module = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.GELU(), torch.nn.Linear(32, 4)).eval()
 inputs = (torch.randn(5, 16),)
 glvq.quantize(module, folder / "mq", bits=4, inputs=[inputs])
-glvq.compile(module, folder / "mq.glvq", inputs, checkpoint=folder / "mq")
+glvq.compile(module, folder / "mq.glvq", inputs, checkpoint=folder / "mq", activations="f32")
 compiled = glvq.load(folder / "mq.glvq")
 decoded = glvq.checkpoint.open(folder / "mq").state_dict()
 expected = torch.func.functional_call(module, decoded, inputs).detach().numpy()
