@@ -33,7 +33,7 @@ def quantize(
     output: str | PathLike,
     *,
     bits: float = 2,
-    code: str | Quantizer = "lattice",
+    code: str | Quantizer | None = None,
     tokenizer: Any = None,
     calibration: str | None = None,
     inputs: Sequence[Sequence[Any]] | None = None,
@@ -49,7 +49,8 @@ def quantize(
     positional arguments to calibrate on. A model given as an object is left
     with the decoded weights.
     ``code``: family of the weight code, with its usual settings, or what
-    ``glvq.quantizers.make`` returns for others.
+    ``glvq.quantizers.make`` returns for others; by default a trellis, and a
+    lattice above 4 bits.
     ``calibration``: a text; without it a language model samples its own.
     ``options``: further ones of ``glvq.quantization.quantize_model`` (or
     ``quantize_module``), such as ``windows`` and ``length``.

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from .errors import GLVQError
 from .files import read_json, refuse_existing
-from .quantizers import QUANTIZERS, make
+from .quantizers import QUANTIZERS, default_code, make
 
 app = typer.Typer(
     name="glvq",
@@ -60,7 +60,7 @@ def quantize(
     bits: Annotated[float, typer.Option(help="Bits per weight, 1 to 8, such as 2 or 2.1; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
     allocation: Annotated[Optional[str], typer.Option(help="How bits are spread over groups and layers: uniform, sdba (within each linear), measured (over the model; counts all that is stored). By default fractions are measured, whole numbers uniform.")] = None,
     uniform: Annotated[bool, typer.Option("-u", help="Short for --allocation uniform.")] = False,
-    code: Annotated[str, typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}.")] = "lattice",
+    code: Annotated[Optional[str], typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}. By default trellis, and lattice above 4 bits.")] = None,
     method: Annotated[Optional[str], typer.Option(help="glvq: as GLVQ was published (a square generator and a compander for each 128 columns, no rotation, no error feedback).")] = None,
     compander: Annotated[Optional[str], typer.Option(help="Compander of --method glvq: none, mu_law or affine.")] = None,
     head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")] = 8,
@@ -82,10 +82,10 @@ def quantize(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ):
-    """Quantize the linear layers of a model with learned lattices.
+    """Quantize the linear layers of a model with learned codes.
 
     Every decoder linear is rotated (randomised Hadamard), quantized column by column with error feedback in the Hessian metric, and its
-    lattice generators are fitted in closed form. Embeddings and head are rounded to --head-bits; norms keep their precision.
+    filters or generators of its code are fitted in closed form. Embeddings and head are rounded to --head-bits; norms keep their precision.
     """
     from . import models
     from .allocation import check
@@ -99,7 +99,7 @@ def quantize(
         code = "glvq"
     if rotation is None:
         rotation = "none" if method else "both"
-    quantizer = make(code, group=group or None, dim=dim, compander=compander, taps=taps, nodes=nodes, shells=shells, gain=gain)
+    quantizer = make(code or default_code(bits), group=group or None, dim=dim, compander=compander, taps=taps, nodes=nodes, shells=shells, gain=gain)
     allocation = "uniform" if uniform else allocation
     check(quantizer, bits, allocation or "uniform")
     text = _read_text(calibration) if calibration else None

@@ -28,7 +28,7 @@ from .files import refuse_existing
 from .models import ModelFile
 from .partial import Partial
 from .progress import progress_bar
-from .quantizers import LatticeQuantizer, Matrix, Quantizer
+from .quantizers import Matrix, Quantizer, default_code, make
 from .report import Report
 
 # The sides of a weight that are rotated: its inputs, its outputs.
@@ -454,7 +454,7 @@ def quantize_model(
     tokenizer,
     output: str | Path,
     bits: float = 2,
-    quantizer: Quantizer = LatticeQuantizer(),
+    quantizer: Quantizer | None = None,
     allocation: str | None = None,
     calibration: str | None = None,
     windows: int = 64,
@@ -471,6 +471,8 @@ def quantize_model(
     """Quantizes all linears in the decoder layers of a causal language model
     (float32, Transformers) and writes the checkpoint folder ``output``.
 
+    ``quantizer`` (glvq.quantizers.make) is the code and its settings; by default
+    a trellis, and a lattice above 4 bits.
     ``allocation`` (glvq.allocation) spreads the average of ``bits`` over groups
     and layers; without it whole numbers are uniform and others measured. The
     measured one counts everything that is stored; the others only the codes.
@@ -496,6 +498,7 @@ def quantize_model(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
+    quantizer = quantizer or make(default_code(bits))
     allocation = allocation or ("uniform" if bits == int(bits) else "measured")
     _check_arguments(model, quantizer, bits, allocation, rotation, file)
     tables.check(head_bits)
@@ -721,7 +724,7 @@ def quantize_module(
     inputs: Iterable[Sequence[Any]],
     output: str | Path,
     bits: float = 4,
-    quantizer: Quantizer = LatticeQuantizer(),
+    quantizer: Quantizer | None = None,
     allocation: str | None = None,
     seed: int = 0,
     rotation: str = "both",
@@ -734,7 +737,7 @@ def quantize_module(
     """Quantizes every nn.Linear of any module, with the Hessians of example
     inputs (tuples of positional arguments), and writes ``output``.
 
-    ``keep(name)`` true leaves a linear as it is; ``tokenizer`` is written beside
+    ``quantizer`` as in quantize_model; ``keep(name)`` true leaves a linear as it is; ``tokenizer`` is written beside
     the weights; ``source`` says in the report what the inputs are. The Hessians are those of the
     unquantized module and all held at once: for language models
     quantize_model is better. ``config.json`` has no model configuration but
@@ -745,6 +748,7 @@ def quantize_module(
     start = time.perf_counter()
     output = Path(output)
     refuse_existing(output, force)
+    quantizer = quantizer or make(default_code(bits))
     allocation = allocation or "uniform"
     if allocation == "measured":
         raise GLVQError("measured allocation needs a language model; use uniform or sdba")

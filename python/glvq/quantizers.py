@@ -413,7 +413,13 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
 }
 
 
-def make(code: str = "lattice", **settings) -> Quantizer:
+def default_code(bits: float) -> str:
+    """The family with the lowest error at so many bits (docs/Quality.md): a
+    trellis where it has the widths, a lattice above."""
+    return "trellis" if bits <= TrellisQuantizer.widths[-1] else "lattice"
+
+
+def make(code: str, **settings) -> Quantizer:
     """The quantizer of a family by its name; settings it does not have, and
     those that are None, are an error and its default."""
     from .published import PublishedQuantizer
