@@ -183,7 +183,7 @@ def model(
     given.
     """
     compiled = _native.runtime().Artefact(str(artefact), 1)
-    names = {entry["name"] for entry in compiled.entries()}
+    names = {entry["name"] for entry in compiled.entries}
     if not {"decode", "prefill"} <= names:
         raise GLVQError(f"{artefact} is not a language model's: it has the entries {', '.join(sorted(names))}")
     peers: dict[str, Callable[[int], tuple[Callable, Callable]]] = {"glvq": lambda n: _glvq(artefact, n, tokens + prompt)}
