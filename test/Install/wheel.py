@@ -43,7 +43,7 @@ report = json.loads(
     run("glvq", "quantize", model, "-o", quantized, "--bits", "3", "--windows", "2", "--length", "32", "--json")
 )
 assert report["weights"] > 0
-assert "#glvq.lattice" in run("glvq", "inspect", quantized, "--json")
+assert "#glvq.trellis" in run("glvq", "inspect", quantized, "--json")
 run("glvq", "compile", quantized, "-o", artefact, "--quiet")
 assert run("glvq", "generate", artefact, "--prompt", "hi", "--max-tokens", "4")
 assert "exists" in run("glvq", "compile", quantized, "-o", artefact, status=1)

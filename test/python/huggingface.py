@@ -43,8 +43,8 @@ def assert_close(got, expected, tolerance=2e-3):
 tiny_chat_model.make(folder / "tied")
 tiny_chat_model.make(folder / "untied", tie_word_embeddings=False)
 calibration = dict(windows=2, length=32, force=True)
-glvq.quantize(folder / "untied", folder / "untied-3bit", bits=3, head_bits=0, **calibration)
-glvq.quantize(folder / "tied", folder / "tied-2bit", bits=2, **calibration)
+glvq.quantize(folder / "untied", folder / "untied-3bit", bits=3, code="lattice", head_bits=0, **calibration)
+glvq.quantize(folder / "tied", folder / "tied-2bit", bits=2, code="lattice", **calibration)
 glvq.quantize(folder / "tied", folder / "tied-trellis", bits=2, code="trellis", **calibration)
 for name in ("untied-3bit", "tied-2bit", "tied-trellis"):
     model = AutoModelForCausalLM.from_pretrained(folder / name)
@@ -71,7 +71,7 @@ assert (
 
 # What is loaded takes the place of the file, not that of the decoded weights. Measured in a process of its own.
 tiny_chat_model.make(folder / "wide", vocab_size=40000, hidden_size=384, num_hidden_layers=1)
-glvq.quantize(folder / "wide", folder / "wide-2bit", windows=1, length=16)
+glvq.quantize(folder / "wide", folder / "wide-2bit", code="lattice", windows=1, length=16)
 program = """
 import os, sys, glvq, transformers
 from glvq import torch_ops
