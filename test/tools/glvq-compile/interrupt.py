@@ -18,7 +18,7 @@ out = folder / "out"
 
 
 def wait_for(condition):
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
