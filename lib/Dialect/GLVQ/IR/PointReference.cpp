@@ -293,7 +293,11 @@ Value LeechDecoder::decode(Value numbers, Value classes) {
       digits[3 * j + 2] = get(e, number, choice(j, Count));
       local = e.div(local, radix);
     }
-    Value place = e.castIndex(index, e.add(local, get(e, number, FirstWord)));
+    // No read beyond the table, whatever the number is.
+    Value place = arith::MinUIOp::create(
+        e, e.add(local, get(e, number, FirstWord)),
+        e.integer(i64, GolayCode::numWords - 1));
+    place = e.castIndex(index, place);
     digits.push_back(signs);
     digits.push_back(e.integer(i64, 0));
     digits.push_back(e.extract(words, place));
