@@ -57,6 +57,8 @@ def compile_model(
 
     with _Compilation(output, target, save_ir, force, quiet, activations) as compilation:
         if source.suffix == ".pt2":
+            if checkpoint is not None:
+                quantized.open(checkpoint)
             program = models.load_program(source)
             text = importer.import_program(program, source.stem)
             compilation.run(text, checkpoint or compilation.save_weights(program.state_dict))
@@ -100,8 +102,11 @@ def compile_module(
     """
     _check_target(target)
     refuse_existing(Path(output), force)
+    from . import checkpoint as quantized
     from . import importer
 
+    if checkpoint is not None:
+        quantized.open(checkpoint)
     with _Compilation(Path(output), target, save_ir, force, quiet, activations) as compilation:
         text = importer.import_module(module, example_inputs, dynamic_shapes)
         compilation.run(text, checkpoint or compilation.save_weights(module.state_dict()))
