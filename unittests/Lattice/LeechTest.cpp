@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <random>
 
 using namespace glvq::lattice;
@@ -67,7 +68,9 @@ TEST(Leech, IndexIsABijectionOnShellThree) {
     checkIndex(codebook, i, 3);
 }
 
+// With GLVQ_LONG_TESTS in the environment 10^7 numbers of each shell: minutes.
 TEST(Leech, IndexIsABijection) {
+  const int count = std::getenv("GLVQ_LONG_TESTS") ? 10000000 : 100000;
   LeechCodebook ball(0, 13);
   checkIndex(ball, 0, 0);
   std::mt19937_64 random(1);
@@ -76,7 +79,7 @@ TEST(Leech, IndexIsABijection) {
     LeechCodebook shell(m, m);
     checkIndex(shell, 0, m);
     checkIndex(shell, shell.getSize() - 1, m);
-    for (int i = 0; i < 100000; ++i) {
+    for (int i = 0; i < count; ++i) {
       uint64_t index = random() % shellSizes[m];
       checkIndex(shell, index, m);
       ASSERT_EQ(ball.getPoint(begin + index), shell.getPoint(index));

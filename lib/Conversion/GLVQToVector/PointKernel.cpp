@@ -354,14 +354,8 @@ void PointKernel::decodeLeech(const LeechTables &t, Value number, Value *norm, S
     ranks[j] = arith::TruncFOp::create(b, f32(), digit);
     rest = quotient;
   }
-  // Checkpoints with numbers beyond the last point are refused; a kernel that meets one all the
-  // same must not read beyond a table.
-  Value largest = arith::ConstantOp::create(
-      b, DenseElementsAttr::get(f64(), b.getF64FloatAttr(GolayCode::numWords - 1)));
-  rest = arith::MinNumFOp::create(b, rest, largest);
   Value wordNumber =
       arith::AddIOp::create(b, arith::FPToSIOp::create(b, i32(), rest), getBits(s, 20, 12));
-  wordNumber = logicalAnd(wordNumber, splat(GolayCode::numWords - 1));
   Value word = gather(t.words, wordNumber);
 
   const int evenOrder[] = {0, 2, 3, 1};
