@@ -15,7 +15,7 @@ import lit.util
 config.name = "glvq"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test", ".py"]
-config.excludes = ["lit.cfg.py", "Inputs", "helpers.py", "emulated.py"]
+config.excludes = ["lit.cfg.py", "Inputs", "helpers.py", "emulated.py", "leech_points.py"]
 config.test_source_root = os.path.join(config.glvq_source_dir, "test")
 config.test_exec_root = os.path.join(config.glvq_build_dir, "test")
 

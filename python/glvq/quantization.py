@@ -510,7 +510,7 @@ def quantize_model(
     settings = {
         "model": _digest(model, file),
         "quantizer": quantizer.settings(),
-        "bits": bits,
+        "bits": int(bits) if bits == int(bits) else bits,
         "allocation": allocation,
         "head bits": head_bits,
         "rotation": rotation,

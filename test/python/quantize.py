@@ -99,7 +99,7 @@ def test_architectures(folder):
     for kind in MODELS:
         model, original = build(kind), build(kind)
         out = folder / kind
-        report = quantization.quantize_model(model, None, out, bits=4, windows=6, length=32, seed=3)
+        report = quantization.quantize_model(model, None, out, 4, make("lattice"), windows=6, length=32, seed=3)
         expected = 14 if kind != "gpt2" else 8
         assert report["quantized_linears"] == expected, report
         opened = checkpoint.open(out)

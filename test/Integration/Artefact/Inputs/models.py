@@ -51,7 +51,7 @@ ENCODERS = {
 }
 # Bits and quantizer.
 CODES = {
-    "": (3, make()),
+    "": (3, make("lattice")),
     "trellis": (2, make("trellis", taps=8, group=16)),
     # Runs of widths.
     "mixed": (2.5, make("trellis", taps=6, group=16)),
