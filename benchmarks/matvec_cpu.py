@@ -19,8 +19,9 @@ import time
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                "..", "test", "Integration", "CPU", "Inputs"))
+sys.path.insert(
+    0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "Integration", "CPU", "Inputs")
+)
 from kernels import TO_LLVM, compile_module, descriptor  # noqa: E402
 
 PROBE = """
@@ -79,8 +80,7 @@ def main():
     rows, columns, group, dim = options.rows, options.columns, options.group, options.dim
     rng = np.random.default_rng(0)
     slots = -(-columns // group)
-    passes = (f"builtin.module(convert-glvq-to-vector{{vector-length={options.vector_length}}},"
-              f"{TO_LLVM})")
+    passes = f"builtin.module(convert-glvq-to-vector{{vector-length={options.vector_length}}},{TO_LLVM})"
     figures = []
 
     def report(case, metric, value, unit):
@@ -93,8 +93,7 @@ def main():
             f.write(PROBE)
         library = os.path.join(folder, "probe.so")
         clang = os.path.join(os.environ.get("LLVM_TOOLS_DIR", "/usr/lib/llvm-22/bin"), "clang")
-        subprocess.run([clang, "-O3", "-march=" + options.march, "-shared", "-fPIC", source, "-o",
-                        library], check=True)
+        subprocess.run([clang, "-O3", "-march=" + options.march, "-shared", "-fPIC", source, "-o", library], check=True)
         probe = ctypes.CDLL(library).probe
         probe.argtypes = [ctypes.c_void_p, ctypes.c_int64]
         # Vectors of the probe are loaded aligned.
@@ -103,16 +102,16 @@ def main():
         memory = memory[skip : skip + (options.mebibytes << 20)].view(np.int32)
 
         for bits in options.bits:
-            words = sum(-(-(-(-min(group, columns - s * group) // dim) * dim * bits) // 32)
-                        for s in range(slots))
+            words = sum(-(-(-(-min(group, columns - s * group) // dim) * dim * bits) // 32) for s in range(slots))
             used = len(memory) // (rows * words)
             code = f"#glvq.lattice<dim = {dim}, bits = {bits}, group = {group}"
             code += ">" if options.compander == "none" else f", compander = {options.compander}>"
-            types = [f"memref<{rows}x{words}xi32>", f"memref<{slots}x{dim}x{dim}xf16>",
-                     f"memref<{rows}xf16>"]
+            types = [f"memref<{rows}x{words}xi32>", f"memref<{slots}x{dim}x{dim}xf16>", f"memref<{rows}xf16>"]
             names = ["%g", "%s"]
-            params = [(rng.standard_normal((slots, dim, dim)) / dim / 2**bits).astype(np.float16),
-                      np.ones(rows, np.float16)]
+            params = [
+                (rng.standard_normal((slots, dim, dim)) / dim / 2**bits).astype(np.float16),
+                np.ones(rows, np.float16),
+            ]
             if options.compander != "none":
                 types.append(f"memref<{slots}x2xf32>")
                 names.append("%f")
@@ -126,17 +125,17 @@ func.func @multiply(%x: {x}, {declared}, %y: {y}) attributes {{llvm.emit_c_inter
   return
 }}
 """
-            multiply = compile_module(text, passes, folder, f"bits{bits}",
-                                      ("-O3", "-march=" + options.march))
+            multiply = compile_module(text, passes, folder, f"bits{bits}", ("-O3", "-march=" + options.march))
             entry = multiply._mlir_ciface_multiply
             codes = memory[: used * rows * words].reshape(used, rows, words)
             inputs = rng.standard_normal((options.tokens, columns)).astype(np.float32)
             for threads in options.threads:
                 # Descriptors are made beforehand: that takes longer than a small product.
                 results = [np.zeros((options.tokens, rows), np.float32) for _ in range(threads)]
-                calls = [[ctypes.byref(descriptor(a)) for a in
-                          (inputs, codes[m], *params, results[m % threads])]
-                         for m in range(used)]
+                calls = [
+                    [ctypes.byref(descriptor(a)) for a in (inputs, codes[m], *params, results[m % threads])]
+                    for m in range(used)
+                ]
 
                 def work(i):
                     for arguments in calls[i::threads]:

@@ -21,9 +21,7 @@ config.test_exec_root = os.path.join(config.glvq_build_dir, "test")
 
 bin_dir = os.path.join(config.glvq_build_dir, "bin")
 venv_bin = os.path.dirname(config.python)
-config.environment["PATH"] = os.pathsep.join(
-    [bin_dir, config.llvm_tools_dir, venv_bin, os.environ.get("PATH", "")]
-)
+config.environment["PATH"] = os.pathsep.join([bin_dir, config.llvm_tools_dir, venv_bin, os.environ.get("PATH", "")])
 config.environment["PYTHONPATH"] = os.path.join(config.glvq_source_dir, "python")
 config.environment["GLVQ_BUILD_DIR"] = config.glvq_build_dir
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope --dump-input=fail"
@@ -83,9 +81,7 @@ feature(
     "libglvq_learning",
 )
 feature("compiler", os.path.exists(os.path.join(bin_dir, "glvq-opt")), "glvq-opt")
-feature(
-    "lsp-server", os.path.exists(os.path.join(bin_dir, "glvq-lsp-server")), "glvq-lsp-server"
-)
+feature("lsp-server", os.path.exists(os.path.join(bin_dir, "glvq-lsp-server")), "glvq-lsp-server")
 feature("valgrind", shutil.which("valgrind") is not None, "valgrind")
 with open("/proc/cpuinfo") as f:
     cpu_flags = f.read()

@@ -136,10 +136,9 @@ void Retargeter::addChecks(Function &function) {
   IRBuilder<> b(context);
   FunctionCallee check = declare(
       "glvq.check",
-      FunctionType::get(b.getVoidTy(),
-                        {pointer, b.getInt64Ty(), b.getInt64Ty(), i32, i32,
-                         pointer},
-                        false),
+      FunctionType::get(
+          b.getVoidTy(),
+          {pointer, b.getInt64Ty(), b.getInt64Ty(), i32, i32, pointer}, false),
       reinterpret_cast<void *>(checkAccess));
   for (Instruction &instruction :
        llvm::make_early_inc_range(instructions(function))) {
@@ -347,14 +346,14 @@ Error Retargeter::replaceSharedMemory() {
 void Retargeter::addEntry(Function &function) {
   IRBuilder<> b(context);
   std::string name = "glvq.entry." + function.getName().str();
-  auto *entry = Function::Create(
-      FunctionType::get(b.getVoidTy(), {pointer}, false),
-      Function::ExternalLinkage, name, module);
+  auto *entry =
+      Function::Create(FunctionType::get(b.getVoidTy(), {pointer}, false),
+                       Function::ExternalLinkage, name, module);
   b.SetInsertPoint(BasicBlock::Create(context, "", entry));
   SmallVector<Value *> arguments;
   for (Argument &argument : function.args()) {
-    Value *slot = b.CreateConstGEP1_32(pointer, entry->getArg(0),
-                                       argument.getArgNo());
+    Value *slot =
+        b.CreateConstGEP1_32(pointer, entry->getArg(0), argument.getArgNo());
     arguments.push_back(
         b.CreateLoad(argument.getType(), b.CreateLoad(pointer, slot)));
   }

@@ -92,7 +92,9 @@ static void memset16(void *target, uint16_t value, size_t count, void *) {
 llvm::ArrayRef<std::pair<llvm::StringLiteral, void *>>
 glvq::emulator::getHostFunctions() {
 #define GLVQ_ENTRY(name, function)                                             \
-  { llvm::StringLiteral(name), reinterpret_cast<void *>(function) }
+  {                                                                            \
+    llvm::StringLiteral(name), reinterpret_cast<void *>(function)              \
+  }
   static const std::pair<llvm::StringLiteral, void *> functions[] = {
       GLVQ_ENTRY("mgpuModuleLoad", moduleLoad),
       GLVQ_ENTRY("mgpuModuleUnload", moduleUnload),

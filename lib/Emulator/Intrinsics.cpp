@@ -46,7 +46,9 @@ uint16_t toHalf(float value) {
   return number.bitcastToAPInt().getZExtValue();
 }
 
-float fromBFloat(uint16_t bits) { return bit_cast<float>(uint32_t(bits) << 16); }
+float fromBFloat(uint16_t bits) {
+  return bit_cast<float>(uint32_t(bits) << 16);
+}
 
 float half0(uint32_t pair) { return fromHalf(pair); }
 float half1(uint32_t pair) { return fromHalf(pair >> 16); }
@@ -86,9 +88,8 @@ void barrierAll(uint32_t id, Site site) {
 }
 void barrier0(Site site) { machine().barrier(site); }
 void warpBarrier(uint32_t mask, Site site) {
-  machine().collective(site, mask, [](Thread *warp) {
-    machine().orderWarp(warp->warp());
-  });
+  machine().collective(site, mask,
+                       [](Thread *warp) { machine().orderWarp(warp->warp()); });
 }
 void fence(Site) {}
 
@@ -209,12 +210,12 @@ uint32_t reduceMax(uint32_t value, uint32_t mask, Site site) {
                          [](int32_t a, int32_t b) { return std::max(a, b); });
 }
 uint32_t reduceUMin(uint32_t value, uint32_t mask, Site site) {
-  return reduce<uint32_t>(value, mask, site,
-                          [](uint32_t a, uint32_t b) { return std::min(a, b); });
+  return reduce<uint32_t>(
+      value, mask, site, [](uint32_t a, uint32_t b) { return std::min(a, b); });
 }
 uint32_t reduceUMax(uint32_t value, uint32_t mask, Site site) {
-  return reduce<uint32_t>(value, mask, site,
-                          [](uint32_t a, uint32_t b) { return std::max(a, b); });
+  return reduce<uint32_t>(
+      value, mask, site, [](uint32_t a, uint32_t b) { return std::max(a, b); });
 }
 
 uint32_t ballot(uint32_t mask, uint32_t predicate, Site site) {
@@ -275,8 +276,8 @@ void mma16832(uint32_t *result, uint32_t a0, uint32_t a1, uint32_t a2,
         uint32_t c = warp[lane].in[6 + i];
         int64_t exact = int64_t(static_cast<int32_t>(c)) + product;
         warp[lane].out[i] =
-            saturate ? static_cast<uint32_t>(std::clamp<int64_t>(
-                           exact, INT32_MIN, INT32_MAX))
+            saturate ? static_cast<uint32_t>(
+                           std::clamp<int64_t>(exact, INT32_MIN, INT32_MAX))
                      : c + static_cast<uint32_t>(product);
       }
   });
@@ -314,8 +315,8 @@ void mmaFloat(uint32_t *result) {
       float sums[4];
       for (int i = 0; i != 4; ++i) {
         int row = lane / 4 + 8 * (i >> 1), column = 2 * (lane % 4) + (i & 1);
-        double sum = halfC ? fromHalf(c[i / 2] >> 16 * (i & 1))
-                           : bit_cast<float>(c[i]);
+        double sum =
+            halfC ? fromHalf(c[i / 2] >> 16 * (i & 1)) : bit_cast<float>(c[i]);
         for (int k = 0; k != depth; ++k)
           sum += double(a[row][k]) * b[column][k];
         sums[i] = static_cast<float>(sum);
@@ -490,7 +491,8 @@ uint32_t fmaHalfPair(uint32_t x, uint32_t y, uint32_t z, Site) {
 }
 uint32_t absHalfPair(uint32_t x, Site) { return x & 0x7fff7fff; }
 
-template <typename Function> void *erase(Function *function) {
+template <typename Function>
+void *erase(Function *function) {
   return reinterpret_cast<void *>(function);
 }
 

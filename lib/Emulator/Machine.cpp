@@ -93,8 +93,8 @@ Machine::Machine(const Kernel &kernel, Dim3 grid, Dim3 block,
     llvm::report_bad_alloc_error("emulator: no memory for stacks");
   stacks = static_cast<char *>(area);
   constexpr size_t alignment = 1024;
-  sharedStorage = static_cast<char *>(std::aligned_alloc(
-      alignment, llvm::alignTo(sharedBytes + 1, alignment)));
+  sharedStorage = static_cast<char *>(
+      std::aligned_alloc(alignment, llvm::alignTo(sharedBytes + 1, alignment)));
   shared = sharedStorage;
   for (uint32_t i = 0; i != threads.size(); ++i) {
     threads[i].id = i;
@@ -228,9 +228,8 @@ void Machine::collective(Site site, uint32_t mask,
     if (!(mask >> lane & 1))
       continue;
     if (warp[lane].site != site)
-      fail(site,
-           formatv("divergent warp: lane {0} waits at {1}", lane,
-                   warp[lane].site));
+      fail(site, formatv("divergent warp: lane {0} waits at {1}", lane,
+                         warp[lane].site));
     if (warp[lane].mask != mask)
       fail(site, formatv("lane {0} has another mask: {1:x8}, not {2:x8}", lane,
                          warp[lane].mask, mask));
@@ -267,8 +266,8 @@ void Machine::reportDeadlock() {
     // The mask names lanes that the block does not have.
     what += ": its mask has lanes beyond the threads of the block";
   else if (missing->state == Thread::Exited)
-    what += formatv(": thread {0} never reaches it, it has returned",
-                    missing->id);
+    what +=
+        formatv(": thread {0} never reaches it, it has returned", missing->id);
   else
     what += formatv(": thread {0} never reaches it, it waits at {1}",
                     missing->id, missing->site);
@@ -308,7 +307,8 @@ void Machine::check(const char *address, uint64_t bytes, uint64_t alignment,
                     Access access, uint32_t space, Site site) {
   auto begin = reinterpret_cast<uintptr_t>(address);
   auto sharedBegin = reinterpret_cast<uintptr_t>(shared);
-  bool isShared = begin >= sharedBegin && begin + bytes <= sharedBegin + sharedBytes;
+  bool isShared =
+      begin >= sharedBegin && begin + bytes <= sharedBegin + sharedBytes;
   if (begin % alignment != 0)
     fail(site, formatv("misaligned {0} of {1} bytes: the address is {2} past a "
                        "multiple of {3}",
@@ -332,9 +332,10 @@ void Machine::check(const char *address, uint64_t bytes, uint64_t alignment,
   // What is far from an allocation is not an index that went too far.
   constexpr uintptr_t near = 1 << 20;
   if (!range || begin >= range->end + near)
-    fail(site, formatv("out-of-bounds {0} of {1} bytes at {2:x}, which is in no "
-                       "allocation of the device",
-                       toString(access), bytes, begin));
+    fail(site,
+         formatv("out-of-bounds {0} of {1} bytes at {2:x}, which is in no "
+                 "allocation of the device",
+                 toString(access), bytes, begin));
   if (begin + bytes > range->end)
     fail(site, formatv("out-of-bounds {0} of {1} bytes at offset {2} of '{3}', "
                        "which has {4} bytes",
@@ -390,8 +391,8 @@ void Machine::checkShared(const char *address, uint64_t bytes, Access access,
     if (access == Access::Load) {
       // Readers that a later store is not ordered with, as far as one can say
       // in two bytes.
-      bool sameWarp = byte.reader != manyWarps &&
-                      warpOf(byte.reader) == running / warpSize;
+      bool sameWarp =
+          byte.reader != manyWarps && warpOf(byte.reader) == running / warpSize;
       if (byte.readEpoch != epoch ||
           (sameWarp && byte.readWarpEpoch != warpEpoch))
         byte.reader = running;
@@ -460,9 +461,10 @@ llvm::Error glvq::emulator::launch(const Kernel &kernel, Dim3 grid, Dim3 block,
   };
   // The limits of every GPU since sm_30.
   if (!grid.count() || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
-    return fail(formatv("bad grid ({0}, {1}, {2}): 1 to 2^31-1, 65535 and 65535 "
-                        "blocks are possible",
-                        grid.x, grid.y, grid.z));
+    return fail(
+        formatv("bad grid ({0}, {1}, {2}): 1 to 2^31-1, 65535 and 65535 "
+                "blocks are possible",
+                grid.x, grid.y, grid.z));
   if (!block.count() || block.count() > kernel.maxThreads || block.z > 64)
     return fail(formatv("bad block ({0}, {1}, {2}): 1 to {3} threads are "
                         "possible",

@@ -19,8 +19,7 @@ using namespace glvq::lattice;
 // One build serves all x86-64 levels; the loader picks the version.
 #if defined(__x86_64__) && defined(__clang__)
 #define GLVQ_MULTIVERSION                                                      \
-  __attribute__((                                                              \
-      target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+  __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define GLVQ_MULTIVERSION
 #endif
@@ -32,9 +31,8 @@ static constexpr double regularization = 0.05;
 BinaryEncoder::BinaryEncoder(std::span<const float> generator, int64_t dim,
                              int64_t bits, std::span<const float> root,
                              unsigned survivors)
-    : dim(dim), bits(bits), stride((bits + 15) / 16 * 16),
-      survivors(survivors), upper(bits * stride, 0.0f),
-      projection(bits * dim) {
+    : dim(dim), bits(bits), stride((bits + 15) / 16 * 16), survivors(survivors),
+      upper(bits * stride, 0.0f), projection(bits * dim) {
   assert(static_cast<int64_t>(generator.size()) == dim * bits && survivors);
   int64_t height = dim + bits;
   std::vector<double> a(bits * height, 0.0); // by columns
@@ -46,8 +44,8 @@ BinaryEncoder::BinaryEncoder(std::span<const float> generator, int64_t dim,
         sum = generator[i * bits + c];
       else
         for (int64_t k = 0; k < dim; ++k)
-          sum += static_cast<double>(root[i * dim + k]) *
-                 generator[k * bits + c];
+          sum +=
+              static_cast<double>(root[i * dim + k]) * generator[k * bits + c];
       a[c * height + i] = sum;
       power += sum * sum;
     }
@@ -149,9 +147,9 @@ void BinaryEncoder::encode(std::span<const float> target,
         float miss = s.rests[i * stride + level] -
                      (bit ? column[level] : -column[level]);
         float metric = s.metrics[i] + miss * miss;
-        s.children[2 * i + bit] =
-            uint64_t(std::bit_cast<uint32_t>(metric)) << 32 |
-            (static_cast<uint32_t>(i) << 1 | bit);
+        s.children[2 * i + bit] = uint64_t(std::bit_cast<uint32_t>(metric))
+                                      << 32 |
+                                  (static_cast<uint32_t>(i) << 1 | bit);
       }
     int64_t kept = std::min(2 * count, most);
     if (kept < 2 * count)
@@ -254,9 +252,10 @@ std::vector<float> glvq::lattice::makeCirculantGenerator(int64_t dim,
   return generator;
 }
 
-std::vector<float> glvq::lattice::learnGaussianGenerator(
-    int64_t dim, int64_t bits, int64_t samples, unsigned rounds,
-    unsigned survivors, uint64_t seed) {
+std::vector<float>
+glvq::lattice::learnGaussianGenerator(int64_t dim, int64_t bits,
+                                      int64_t samples, unsigned rounds,
+                                      unsigned survivors, uint64_t seed) {
   std::vector<float> generator = makeCirculantGenerator(dim, bits), target(dim);
   std::vector<uint8_t> point(bits);
   BinaryEncoder::Scratch scratch;

@@ -13,9 +13,10 @@ using namespace glvq::lattice;
 
 static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-std::optional<BinaryLayout>
-BinaryLayout::create(int64_t columns, int64_t dim, int64_t group,
-                     std::span<const WidthRun> runs, std::string *error) {
+std::optional<BinaryLayout> BinaryLayout::create(int64_t columns, int64_t dim,
+                                                 int64_t group,
+                                                 std::span<const WidthRun> runs,
+                                                 std::string *error) {
   auto fail = [&](std::string message) -> std::optional<BinaryLayout> {
     if (error)
       *error = std::move(message);
@@ -96,8 +97,8 @@ void BinaryLayout::unpack(std::span<const int32_t> words,
 
 int64_t BinaryLayout::getStorageBits(int64_t rows) const {
   int64_t numSlots = getNumSlots();
-  return rows * numWords * 32 + numRuns * dim * getMaxWidth() * 16 +
-         rows * 16 + numSlots * 16 + (isMixed() ? numSlots * 32 : 0);
+  return rows * numWords * 32 + numRuns * dim * getMaxWidth() * 16 + rows * 16 +
+         numSlots * 16 + (isMixed() ? numSlots * 32 : 0);
 }
 
 void glvq::lattice::decodeBinaryRow(const BinaryLayout &layout,

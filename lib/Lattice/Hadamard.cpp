@@ -78,7 +78,8 @@ std::vector<int32_t> glvq::lattice::makeSigns(int64_t size, uint64_t seed) {
     uint64_t z = state;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    words[i] = static_cast<int32_t>(static_cast<uint32_t>((z ^ (z >> 31)) >> 32));
+    words[i] =
+        static_cast<int32_t>(static_cast<uint32_t>((z ^ (z >> 31)) >> 32));
   }
   if (size % 32)
     words.back() &= (1 << (size % 32)) - 1;

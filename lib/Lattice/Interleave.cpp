@@ -23,8 +23,7 @@ std::vector<FieldPiece> glvq::lattice::getFieldPieces(int64_t bits,
 
 void glvq::lattice::interleave(const uint32_t *codes, int64_t rows,
                                int64_t rowWords, int64_t stride,
-                               int64_t columns, int64_t bits,
-                               uint32_t *tiles) {
+                               int64_t columns, int64_t bits, uint32_t *tiles) {
   int64_t words = getInterleavedWords(columns, bits);
   int64_t numTiles = (rows + kInterleavedRows - 1) / kInterleavedRows;
   std::fill_n(tiles, numTiles * kInterleavedRows * words, 0);

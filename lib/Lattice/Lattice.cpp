@@ -27,8 +27,8 @@ float glvq::lattice::expand(Compander compander, float y, float first,
 }
 
 void glvq::lattice::decodeBlock(std::span<const float> generator,
-                                std::span<const uint8_t> fields,
-                                unsigned width, std::span<float> out) {
+                                std::span<const uint8_t> fields, unsigned width,
+                                std::span<float> out) {
   size_t dim = fields.size();
   assert(generator.size() == dim * dim && out.size() == dim);
   for (size_t i = 0; i < dim; ++i) {
@@ -64,7 +64,8 @@ void glvq::lattice::decodeRow(const CodeLayout &layout,
                       layout.getFieldOffset(slot) + c, dim),
                   layout.getWidth(slot), block);
       for (int64_t i = 0; i < dim && c + i < columns; ++i)
-        out[column + c + i] = scale * expand(compander, block[i], first, second);
+        out[column + c + i] =
+            scale * expand(compander, block[i], first, second);
     }
   }
 }
@@ -146,8 +147,8 @@ float glvq::lattice::refineByDescent(std::span<const float> generator,
         dot += error[i] * generator[i * dim + j];
       // The best integer step along column j, within the range of fields. A
       // step counts only when it clearly helps, else rounding could cycle.
-      int step = static_cast<int>(std::nearbyint(
-          std::clamp(dot / norm[j], -256.0f, 256.0f)));
+      int step = static_cast<int>(
+          std::nearbyint(std::clamp(dot / norm[j], -256.0f, 256.0f)));
       step = std::clamp(step, -static_cast<int>(fields[j]),
                         top - static_cast<int>(fields[j]));
       float gain = step * (2 * dot - step * norm[j]);

@@ -29,15 +29,13 @@ using namespace glvq::lattice;
 // One build serves all x86-64 levels; the loader picks the version.
 #if defined(__x86_64__) && defined(__clang__)
 #define GLVQ_MULTIVERSION                                                      \
-  __attribute__((                                                              \
-      target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+  __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define GLVQ_MULTIVERSION
 #endif
 #define GLVQ_INLINE inline __attribute__((always_inline))
 
-std::vector<float>
-glvq::lattice::makeLinearNodes(std::span<const float> taps) {
+std::vector<float> glvq::lattice::makeLinearNodes(std::span<const float> taps) {
   std::vector<float> nodes(size_t(1) << taps.size());
   for (size_t state = 0; state < nodes.size(); ++state) {
     float sum = 0;
@@ -70,49 +68,65 @@ struct GaussianTaps {
 };
 
 constexpr GaussianTaps gaussianTaps[] = {
-    {6, 1, // 0.3618
+    {6,
+     1, // 0.3618
      {-0.2645f, -0.7360f, 0.1551f, -0.0932f, 0.1072f, 0.0789f}},
-    {8, 1, // 0.3594
+    {8,
+     1, // 0.3594
      {0.0049f, -0.3139f, -0.0043f, 0.0494f, -0.7015f, -0.0335f, -0.1165f,
       0.2355f}},
-    {6, 2, // 0.0867
+    {6,
+     2, // 0.0867
      {-0.4245f, 0.5079f, 0.0253f, 0.3210f, -0.6935f, -0.4342f}},
-    {8, 2, // 0.0804
+    {8,
+     2, // 0.0804
      {0.4475f, -0.5130f, 0.2421f, 0.2255f, 0.1839f, -0.2772f, -0.5370f,
       -0.4371f}},
-    {10, 2, // 0.0789
+    {10,
+     2, // 0.0789
      {0.382f, -0.393f, -0.200f, -0.280f, -0.366f, -0.103f, -0.114f, 0.451f,
       -0.479f, -0.389f}},
-    {12, 2, // 0.0771
+    {12,
+     2, // 0.0771
      {0.426f, 0.585f, -0.367f, 0.001f, -0.143f, 0.170f, -0.162f, 0.318f, 0.083f,
       0.249f, 0.434f, -0.305f}},
-    {14, 2, // 0.0760
+    {14,
+     2, // 0.0760
      {0.4470f, -0.5623f, -0.0947f, 0.2628f, 0.1676f, 0.1309f, 0.2882f, -0.0154f,
       0.2776f, 0.0269f, 0.0527f, -0.1128f, -0.4001f, -0.4557f}},
-    {16, 2, // 0.0756
+    {16,
+     2, // 0.0756
      {0.5381f, -0.5104f, -0.1676f, -0.1265f, -0.0681f, -0.2460f, 0.3216f,
       0.1107f, 0.1166f, -0.1913f, -0.1180f, 0.2160f, -0.0655f, -0.1595f,
       -0.4440f, -0.3263f}},
-    {6, 3, // 0.0243
+    {6,
+     3, // 0.0243
      {-0.3258f, -0.5375f, 0.6409f, -0.2391f, 0.5744f, 0.4436f}},
-    {8, 3, // 0.0223
+    {8,
+     3, // 0.0223
      {-0.4328f, 0.6303f, -0.2979f, 0.1165f, -0.2497f, -0.2995f, -0.5188f,
       -0.5574f}},
-    {10, 3, // 0.0214
+    {10,
+     3, // 0.0214
      {0.1980f, -0.4556f, 0.1390f, -0.4071f, 0.2347f, 0.5824f, -0.0753f,
       -0.2776f, 0.4681f, 0.2649f}},
-    {12, 3, // 0.0194
+    {12,
+     3, // 0.0194
      {-.2851f, -.5050f, -.3226f, -.3202f, .1307f, .2838f, -.3622f, .2759f,
       .1117f, .1819f, -.3473f, .4470f}},
-    {6, 4, // 0.0075
+    {6,
+     4, // 0.0075
      {0.1499f, 0.3044f, 0.8439f, 0.6433f, -0.4220f, -0.5413f}},
-    {8, 4, // 0.0062
+    {8,
+     4, // 0.0062
      {0.4529f, -0.4301f, -0.1270f, 0.1612f, -0.2563f, -0.5762f, 0.7099f,
       0.3691f}},
-    {10, 4, // 0.0057
+    {10,
+     4, // 0.0057
      {-0.1387f, 0.1208f, -0.3686f, 0.5891f, -0.2057f, 0.1255f, -0.1139f,
       -0.3587f, -0.7131f, -0.5429f}},
-    {12, 4, // 0.0052
+    {12,
+     4, // 0.0052
      {0.2166f, -0.1272f, -0.5972f, -0.3061f, -0.3741f, 0.3253f, -0.2978f,
       0.0906f, 0.3424f, 0.2236f, -0.2016f, 0.4332f}},
 };
@@ -136,8 +150,8 @@ std::vector<float> glvq::lattice::getGaussianTaps(unsigned length,
   }
   // Windows shorter than all of those: the bits of a uniform quantizer, and
   // older ones at a tenth, for a fit to start from.
-  double step = std::sqrt((1 - std::exp2(-2.0 * bits)) * 3 /
-                          (std::exp2(2.0 * bits) - 1));
+  double step =
+      std::sqrt((1 - std::exp2(-2.0 * bits)) * 3 / (std::exp2(2.0 * bits) - 1));
   for (unsigned i = 0; i < length; ++i)
     taps[i] = static_cast<float>(i < bits ? step * std::exp2(i) : 0.1 * step);
   return taps;
@@ -179,10 +193,10 @@ struct SearchArgs {
   unsigned bits, window;
   int64_t count;
   const float *targets;
-  const float *weights;    ///< or null for ones
-  const float *nodes;      ///< by state; [u][j] for the vectorised form
-  float *metrics; ///< 2 J + padding: on entry and return the first J count
-  uint8_t *decisions;      ///< [count][J]: the p of each group
+  const float *weights; ///< or null for ones
+  const float *nodes;   ///< by state; [u][j] for the vectorised form
+  float *metrics;     ///< 2 J + padding: on entry and return the first J count
+  uint8_t *decisions; ///< [count][J]: the p of each group
 };
 
 /// Metrics grow with time; only their differences matter.
@@ -196,7 +210,8 @@ GLVQ_INLINE void renormalize(float *metrics, int64_t size) {
 constexpr int64_t renormalizeEvery = 64;
 
 /// out = the elements of v[0] … v[n - 1] in turn: a perfect shuffle.
-template <int N> GLVQ_INLINE void interleave(Lanes *v) {
+template <int N>
+GLVQ_INLINE void interleave(Lanes *v) {
   if constexpr (N > 1) {
     // Even and odd vectors, each interleaved, then both.
     Lanes even[N / 2], odd[N / 2];
@@ -216,7 +231,8 @@ template <int N> GLVQ_INLINE void interleave(Lanes *v) {
   }
 }
 
-template <unsigned Bits> GLVQ_INLINE void searchLanes(const SearchArgs &args) {
+template <unsigned Bits>
+GLVQ_INLINE void searchLanes(const SearchArgs &args) {
   constexpr int64_t k = int64_t(1) << Bits;
   const int64_t groups = int64_t(1) << (args.window - Bits);
   const int64_t q = groups >> Bits;

@@ -46,7 +46,8 @@ TrellisLayout::create(int64_t rows, int64_t columns, unsigned taps,
     run.width = width.width;
     run.firstSlot = slot;
     run.numSlots = width.slots;
-    run.columns = std::min(columns, (slot + width.slots) * group) - slot * group;
+    run.columns =
+        std::min(columns, (slot + width.slots) * group) - slot * group;
     run.bitRows = rows * width.width + taps - width.width;
     run.rowWords = (run.columns + 31) / 32;
     run.firstWord = word;

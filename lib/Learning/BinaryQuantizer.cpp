@@ -99,8 +99,7 @@ void Quantizer::encodePiece(const Group &group, int64_t piece,
     const Block &block = blocks[b];
     Lanes targets[maxBlock];
     getTargets(block, piece, block.first + block.size, targets);
-    std::vector<float> root =
-        getRoot(factor, columns, block.first, block.size);
+    std::vector<float> root = getRoot(factor, columns, block.first, block.size);
     double metric = 0;
     for (float entry : root)
       metric += static_cast<double>(entry) * entry;
@@ -109,7 +108,8 @@ void Quantizer::encodePiece(const Group &group, int64_t piece,
       int64_t row = piece * numLanes + lane;
       if (row >= rows)
         break;
-      std::span<float> t(target.data(), block.size), y(value.data(), block.size);
+      std::span<float> t(target.data(), block.size),
+          y(value.data(), block.size);
       for (int64_t i = 0; i < block.size; ++i)
         t[i] = targets[i][lane] * inverse;
       std::span<uint8_t> point = getPoint(row, b, bits);
@@ -124,8 +124,7 @@ void Quantizer::encodePiece(const Group &group, int64_t piece,
         ty += y[i] * targets[i][lane];
         double miss = 0;
         for (int64_t j = i; j < block.size; ++j)
-          miss += root[i * block.size + j] *
-                  (targets[j][lane] - scale * y[j]);
+          miss += root[i * block.size + j] * (targets[j][lane] - scale * y[j]);
         sums.loss += weight * miss * miss;
       }
       sums.yy += weight * metric * yy;
@@ -153,12 +152,11 @@ double Quantizer::encode(bool guessScales, std::vector<Sums> &sums) {
     std::vector<lattice::BinaryEncoder> encoders;
     for (int64_t b = group.firstBlock; b < group.lastBlock; ++b) {
       const Block &block = blocks[b];
-      encoders.emplace_back(
-          std::span<const float>(generators[group.run])
-              .first(block.size * group.width),
-          block.size, group.width,
-          getRoot(factor, columns, block.first, block.size),
-          options.survivors);
+      encoders.emplace_back(std::span<const float>(generators[group.run])
+                                .first(block.size * group.width),
+                            block.size, group.width,
+                            getRoot(factor, columns, block.first, block.size),
+                            options.survivors);
     }
     parallelFor(numPieces, [&](int64_t piece) {
       encodePiece(group, piece, encoders, sums[piece]);
@@ -174,8 +172,8 @@ double Quantizer::encode(bool guessScales, std::vector<Sums> &sums) {
 }
 
 std::vector<int32_t> Quantizer::packCodes() {
-  auto layout = *lattice::BinaryLayout::create(columns, options.dim,
-                                               options.group, runs);
+  auto layout =
+      *lattice::BinaryLayout::create(columns, options.dim, options.group, runs);
   std::vector<int32_t> codes(rows * layout.getNumWords());
   parallelFor(numPieces, [&](int64_t piece) {
     std::vector<uint8_t> bits(layout.getNumBits());
@@ -257,10 +255,11 @@ BinaryQuantizerResult Quantizer::run() {
 
 } // namespace
 
-BinaryQuantizerResult glvq::learning::quantizeBinary(
-    std::span<const float> weight, int64_t rows, int64_t columns,
-    std::span<const float> hessian, const BinaryQuantizerOptions &options,
-    const ParallelFor &parallelFor) {
+BinaryQuantizerResult
+glvq::learning::quantizeBinary(std::span<const float> weight, int64_t rows,
+                               int64_t columns, std::span<const float> hessian,
+                               const BinaryQuantizerOptions &options,
+                               const ParallelFor &parallelFor) {
   auto require = [](bool condition, const std::string &message) {
     if (!condition)
       throw std::invalid_argument(message);

@@ -46,17 +46,18 @@ struct EncodeArgs {
   const float *const *panels;    ///< L, one [columns][dim] panel per block
   const BlockRounding *rounding;
   const float *generator;
-  float limit;           ///< the largest |z + 1/2|
+  float limit; ///< the largest |z + 1/2|
   Lanes rowWeights;
-  const Lanes *weights;  ///< of the group
-  const Lanes *targets;  ///< weights + feedback of later groups
-  Lanes *errors;         ///< of all columns; those of the group are written
-  Lanes *values;         ///< z + 1/2 of the group
-  float *zz, *tz;        ///< per block sums of z z^T and t z^T
+  const Lanes *weights; ///< of the group
+  const Lanes *targets; ///< weights + feedback of later groups
+  Lanes *errors;        ///< of all columns; those of the group are written
+  Lanes *values;        ///< z + 1/2 of the group
+  float *zz, *tz;       ///< per block sums of z z^T and t z^T
   double loss;
 };
 
-template <int64_t D> GLVQ_INLINE void encode(EncodeArgs &args) {
+template <int64_t D>
+GLVQ_INLINE void encode(EncodeArgs &args) {
   constexpr int64_t N = D ? D : maxDim;
   const int64_t d = D ? D : args.dim;
   Lanes loss = {};
@@ -165,7 +166,7 @@ private:
   const LatticeQuantizerOptions &options;
   const ParallelFor &parallelFor;
   int64_t rows, columns, dim;
-  int64_t padded;    ///< columns, up to a multiple of dim
+  int64_t padded; ///< columns, up to a multiple of dim
   int64_t numGroups, numPieces;
   std::vector<unsigned> widths; ///< per column group
   std::vector<int64_t> slots;   ///< the group of each slot
@@ -370,8 +371,8 @@ void Quantizer::encodeGroup(int64_t group) {
   // The rotated weights are close to Gaussian: start at the best uniform
   // quantizer for it.
   std::vector<float> generator(square, 0.0f), best, fitted(square);
-  float step = roundToHalf(
-      static_cast<float>(sigma * lattice::gaussianStep(width)));
+  float step =
+      roundToHalf(static_cast<float>(sigma * lattice::gaussianStep(width)));
   for (int64_t i = 0; i < dim; ++i)
     generator[i * dim + i] = step;
 
@@ -476,8 +477,7 @@ void Quantizer::refitGenerator(int64_t group) {
       accumulateBlock(gradient, panel, getRow(weights, piece), begin, end, dim);
       accumulateBlock(gradient, panel, getRow(errors, piece), end, padded, dim);
       outerProducts(gradient, dim, getRow(values, piece) + begin + b * dim, dim,
-                    rowWeights[piece],
-                    &rz[(piece * numBlocks + b) * square]);
+                    rowWeights[piece], &rz[(piece * numBlocks + b) * square]);
     }
     const Lanes *z = getRow(values, piece) + begin;
     outerProducts(z, size, z, size, rowWeights[piece],
@@ -580,8 +580,7 @@ double Quantizer::getProxyError() {
 }
 
 std::vector<int32_t> Quantizer::packCodes() {
-  auto layout =
-      *lattice::CodeLayout::create(columns, dim, options.group, runs);
+  auto layout = *lattice::CodeLayout::create(columns, dim, options.group, runs);
   std::vector<int32_t> codes(rows * layout.getNumWords());
   parallelFor(numPieces, [&](int64_t piece) {
     std::vector<uint8_t> fields(layout.getNumFields());
@@ -596,8 +595,9 @@ std::vector<int32_t> Quantizer::packCodes() {
           fields[layout.getFieldOffset(slot) + i] = static_cast<uint8_t>(
               values[piece * padded + begin + i][lane] - 0.5f + half);
       }
-      layout.pack(fields, std::span<int32_t>(codes).subspan(
-                              row * layout.getNumWords(), layout.getNumWords()));
+      layout.pack(fields,
+                  std::span<int32_t>(codes).subspan(row * layout.getNumWords(),
+                                                    layout.getNumWords()));
     }
   });
   return codes;
@@ -630,9 +630,10 @@ LatticeQuantizerResult Quantizer::run() {
 
 } // namespace
 
-LatticeQuantizerResult glvq::learning::quantizeLattice(
-    std::span<const float> weight, int64_t rows, int64_t columns,
-    std::span<const float> hessian, const LatticeQuantizerOptions &options,
-    const ParallelFor &parallelFor) {
+LatticeQuantizerResult
+glvq::learning::quantizeLattice(std::span<const float> weight, int64_t rows,
+                                int64_t columns, std::span<const float> hessian,
+                                const LatticeQuantizerOptions &options,
+                                const ParallelFor &parallelFor) {
   return Quantizer(weight, rows, columns, hessian, options, parallelFor).run();
 }

@@ -49,14 +49,14 @@ GLVQ_MULTIVERSION double dot(const double *a, const double *b, int64_t n) {
 } // namespace
 
 bool glvq::learning::cholesky(std::vector<double> &a, int64_t n,
-              const ParallelFor &parallelFor) {
+                              const ParallelFor &parallelFor) {
   constexpr int64_t panel = 64;
   for (int64_t begin = 0; begin < n; begin += panel) {
     int64_t end = std::min(n, begin + panel);
     auto solveRow = [&](int64_t i, int64_t last) {
       for (int64_t j = begin; j < last; ++j)
-        a[i * n + j] = (a[i * n + j] - dot(&a[i * n], &a[j * n], j)) /
-                       a[j * n + j];
+        a[i * n + j] =
+            (a[i * n + j] - dot(&a[i * n], &a[j * n], j)) / a[j * n + j];
     };
     for (int64_t i = begin; i < end; ++i) {
       solveRow(i, i);

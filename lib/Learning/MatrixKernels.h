@@ -24,8 +24,7 @@
 // One build serves all x86-64 levels; the loader picks the version.
 #if defined(__x86_64__) && defined(__clang__)
 #define GLVQ_MULTIVERSION                                                      \
-  __attribute__((                                                              \
-      target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+  __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define GLVQ_MULTIVERSION
 #endif
@@ -82,9 +81,8 @@ bool cholesky(std::vector<double> &a, int64_t n,
 /// its Cholesky factor, for which damping is raised as far as necessary.
 /// Throws std::invalid_argument when no damping helps.
 struct DampedHessian {
-  DampedHessian(std::span<const float> hessian, int64_t columns,
-                int64_t padded, double damping,
-                const ParallelFor &parallelFor);
+  DampedHessian(std::span<const float> hessian, int64_t columns, int64_t padded,
+                double damping, const ParallelFor &parallelFor);
 
   std::vector<double> matrix; ///< [padded, padded]
   std::vector<double> factor; ///< the lower C of the matrix = C C^T

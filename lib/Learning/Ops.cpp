@@ -5,7 +5,8 @@
 //===----------------------------------------------------------------------===//
 //
 // The quantizers and their inverses as torch operators. Only this file sees
-// torch; it includes as little of it as possible (torch/torch.h takes a minute).
+// torch; it includes as little of it as possible (torch/torch.h takes a
+// minute).
 //
 //===----------------------------------------------------------------------===//
 
@@ -37,7 +38,8 @@ void parallelFor(int64_t count, const std::function<void(int64_t)> &body) {
   });
 }
 
-template <typename T> std::span<const T> view(const at::Tensor &tensor) {
+template <typename T>
+std::span<const T> view(const at::Tensor &tensor) {
   return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.numel())};
 }
 
@@ -95,8 +97,8 @@ std::vector<lattice::WidthRun> makeRuns(at::IntArrayRef flat,
   TORCH_CHECK(flat.size() % 2 == 0, "runs are pairs (width, slots)");
   std::vector<lattice::WidthRun> runs;
   for (size_t i = 0; i < flat.size(); i += 2) {
-    TORCH_CHECK(flat[i] >= 1 && flat[i] <= largest, "widths are 1 to ",
-                largest, " bits, not ", flat[i]);
+    TORCH_CHECK(flat[i] >= 1 && flat[i] <= largest, "widths are 1 to ", largest,
+                " bits, not ", flat[i]);
     runs.push_back({static_cast<unsigned>(flat[i]), flat[i + 1]});
   }
   return runs;
@@ -117,9 +119,9 @@ lattice::TrellisLayout makeTrellisLayout(int64_t rows, int64_t columns,
   TORCH_CHECK(taps >= 1 && taps <= lattice::TrellisLayout::maxTaps,
               "a trellis has 1 to 32 taps, not ", taps);
   std::string error;
-  auto layout = lattice::TrellisLayout::create(
-      rows, columns, static_cast<unsigned>(taps), group, makeRuns(runs),
-      &error);
+  auto layout =
+      lattice::TrellisLayout::create(rows, columns, static_cast<unsigned>(taps),
+                                     group, makeRuns(runs), &error);
   TORCH_CHECK(layout, "trellis code: ", error);
   return *layout;
 }
@@ -150,8 +152,7 @@ at::Tensor makeOrder(const std::optional<at::Tensor> &order, int64_t slots,
                 "order is not a permutation");
     seen[slot] = true;
   }
-  TORCH_CHECK(columns % group == 0 ||
-                  view<int32_t>(result).back() == slots - 1,
+  TORCH_CHECK(columns % group == 0 || view<int32_t>(result).back() == slots - 1,
               "a ragged last group must have the last slot");
   return result;
 }
@@ -239,14 +240,14 @@ std::vector<int64_t> flattenRuns(const std::vector<lattice::WidthRun> &runs) {
   return flat;
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor,
-           std::vector<int64_t>, double>
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, std::vector<int64_t>,
+           double>
 quantizeLattice(const at::Tensor &weight,
                 const std::optional<at::Tensor> &hessian,
                 const std::optional<at::Tensor> &signsIn,
-                const std::optional<at::Tensor> &signsOut,
-                at::IntArrayRef bits, int64_t dim, int64_t group,
-                int64_t iterations, int64_t finalRounds, double damping) {
+                const std::optional<at::Tensor> &signsOut, at::IntArrayRef bits,
+                int64_t dim, int64_t group, int64_t iterations,
+                int64_t finalRounds, double damping) {
   Rotated input(weight, hessian, signsIn, signsOut);
   learning::LatticeQuantizerOptions options;
   options.dim = dim;
@@ -258,9 +259,9 @@ quantizeLattice(const at::Tensor &weight,
   options.damping = damping;
   learning::LatticeQuantizerResult result;
   try {
-    result = learning::quantizeLattice(input.getWeight(), input.rows,
-                                       input.columns, input.getHessian(),
-                                       options, parallelFor);
+    result =
+        learning::quantizeLattice(input.getWeight(), input.rows, input.columns,
+                                  input.getHessian(), options, parallelFor);
   } catch (const std::invalid_argument &error) {
     TORCH_CHECK(false, "quantize_lattice: ", error.what());
   }
@@ -278,10 +279,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor,
 quantizeTrellis(const at::Tensor &weight,
                 const std::optional<at::Tensor> &hessian,
                 const std::optional<at::Tensor> &signsIn,
-                const std::optional<at::Tensor> &signsOut,
-                at::IntArrayRef bits, int64_t taps, int64_t group,
-                bool additive, int64_t iterations, int64_t finalRounds,
-                double damping, bool parallel) {
+                const std::optional<at::Tensor> &signsOut, at::IntArrayRef bits,
+                int64_t taps, int64_t group, bool additive, int64_t iterations,
+                int64_t finalRounds, double damping, bool parallel) {
   Rotated input(weight, hessian, signsIn, signsOut);
   learning::TrellisQuantizerOptions options;
   TORCH_CHECK(taps >= 0 && iterations >= 1 && finalRounds >= 0,
@@ -299,11 +299,11 @@ quantizeTrellis(const at::Tensor &weight,
   };
   learning::TrellisQuantizerResult result;
   try {
-    result = learning::quantizeTrellis(
-        input.getWeight(), input.rows, input.columns, input.getHessian(),
-        options,
-        parallel ? learning::ParallelFor(parallelFor)
-                 : learning::ParallelFor(serialFor));
+    result =
+        learning::quantizeTrellis(input.getWeight(), input.rows, input.columns,
+                                  input.getHessian(), options,
+                                  parallel ? learning::ParallelFor(parallelFor)
+                                           : learning::ParallelFor(serialFor));
   } catch (const std::invalid_argument &error) {
     TORCH_CHECK(false, "quantize_trellis: ", error.what());
   }
@@ -344,9 +344,9 @@ quantizeBinary(const at::Tensor &weight,
   options.damping = damping;
   learning::BinaryQuantizerResult result;
   try {
-    result = learning::quantizeBinary(input.getWeight(), input.rows,
-                                      input.columns, input.getHessian(),
-                                      options, parallelFor);
+    result =
+        learning::quantizeBinary(input.getWeight(), input.rows, input.columns,
+                                 input.getHessian(), options, parallelFor);
   } catch (const std::invalid_argument &error) {
     TORCH_CHECK(false, "quantize_binary: ", error.what());
   }
@@ -442,13 +442,15 @@ at::Tensor circulantGenerator(int64_t dim, int64_t bits) {
       .view({dim, bits});
 }
 
-at::Tensor dequantizeLattice(
-    const at::Tensor &codes, const at::Tensor &generators,
-    const at::Tensor &scales, const std::optional<at::Tensor> &order,
-    const std::optional<at::Tensor> &companders, int64_t columns, int64_t dim,
-    int64_t group, at::IntArrayRef runs, c10::string_view compander,
-    const std::optional<at::Tensor> &signsIn,
-    const std::optional<at::Tensor> &signsOut) {
+at::Tensor dequantizeLattice(const at::Tensor &codes,
+                             const at::Tensor &generators,
+                             const at::Tensor &scales,
+                             const std::optional<at::Tensor> &order,
+                             const std::optional<at::Tensor> &companders,
+                             int64_t columns, int64_t dim, int64_t group,
+                             at::IntArrayRef runs, c10::string_view compander,
+                             const std::optional<at::Tensor> &signsIn,
+                             const std::optional<at::Tensor> &signsOut) {
   lattice::CodeLayout layout = makeLayout(columns, dim, group, runs);
   int64_t slots = layout.getNumSlots(), rows = codes.size(0);
   at::Tensor words = toInt(codes, "codes");
@@ -468,8 +470,8 @@ at::Tensor dequantizeLattice(
                 "unknown compander '", compander, "'");
     kind = compander == "mu_law" ? lattice::Compander::MuLaw
                                  : lattice::Compander::Affine;
-    TORCH_CHECK(companders && companders->sizes() ==
-                                  at::IntArrayRef({slots, 2}),
+    TORCH_CHECK(companders &&
+                    companders->sizes() == at::IntArrayRef({slots, 2}),
                 "companders must be [", slots, ", 2]");
     c = toFloat(*companders);
   }
@@ -478,30 +480,31 @@ at::Tensor dequantizeLattice(
   float *data = out.data_ptr<float>();
   at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      lattice::decodeRow(
-          layout, view<int32_t>(words).subspan(r * layout.getNumWords(),
-                                               layout.getNumWords()),
-          view<float>(g), view<float>(s)[r],
-          viewOrder(o), kind,
-          c.defined() ? view<float>(c) : std::span<const float>(),
-          std::span<float>(data + r * columns, columns));
+      lattice::decodeRow(layout,
+                         view<int32_t>(words).subspan(r * layout.getNumWords(),
+                                                      layout.getNumWords()),
+                         view<float>(g), view<float>(s)[r], viewOrder(o), kind,
+                         c.defined() ? view<float>(c)
+                                     : std::span<const float>(),
+                         std::span<float>(data + r * columns, columns));
   });
   return rotateBack(out, signsIn, signsOut);
 }
 
-at::Tensor dequantizeTrellis(
-    const at::Tensor &codes, const at::Tensor &nodes, const at::Tensor &scales,
-    const at::Tensor &groupScales, const std::optional<at::Tensor> &order,
-    int64_t columns, int64_t taps, int64_t group, at::IntArrayRef runs,
-    bool additive, const std::optional<at::Tensor> &signsIn,
-    const std::optional<at::Tensor> &signsOut) {
+at::Tensor dequantizeTrellis(const at::Tensor &codes, const at::Tensor &nodes,
+                             const at::Tensor &scales,
+                             const at::Tensor &groupScales,
+                             const std::optional<at::Tensor> &order,
+                             int64_t columns, int64_t taps, int64_t group,
+                             at::IntArrayRef runs, bool additive,
+                             const std::optional<at::Tensor> &signsIn,
+                             const std::optional<at::Tensor> &signsOut) {
   TORCH_CHECK(scales.dim() == 1, "scales must be a vector");
   int64_t rows = scales.size(0);
   lattice::TrellisLayout layout =
       makeTrellisLayout(rows, columns, taps, group, runs);
-  TORCH_CHECK(!additive ||
-                  (taps % 2 == 0 &&
-                   taps <= lattice::TrellisLayout::maxAdditiveTaps),
+  TORCH_CHECK(!additive || (taps % 2 == 0 &&
+                            taps <= lattice::TrellisLayout::maxAdditiveTaps),
               "additive nodes need an even number of taps up to 24, not ",
               taps);
   int64_t numRuns = layout.getRuns().size(), slots = layout.getNumSlots();
@@ -514,9 +517,8 @@ at::Tensor dequantizeTrellis(
   at::Tensor s = makePart(scales, "scales", {rows});
   at::Tensor g = makePart(groupScales, "group_scales", {slots});
   at::Tensor o = makeOrder(order, slots, columns, group);
-  lattice::TrellisParameters parameters = {view<float>(n), additive,
-                                           view<float>(s), view<float>(g),
-                                           viewOrder(o)};
+  lattice::TrellisParameters parameters = {
+      view<float>(n), additive, view<float>(s), view<float>(g), viewOrder(o)};
   at::Tensor out = at::empty({rows, columns}, at::kFloat);
   std::span<float> all(out.data_ptr<float>(), out.numel());
   parallelFor(slots, [&](int64_t slot) {
@@ -526,24 +528,22 @@ at::Tensor dequantizeTrellis(
   return rotateBack(out, signsIn, signsOut);
 }
 
-at::Tensor dequantizeBinary(
-    const at::Tensor &codes, const at::Tensor &generators,
-    const at::Tensor &scales, const at::Tensor &groupScales,
-    const std::optional<at::Tensor> &order, int64_t columns, int64_t dim,
-    int64_t group, at::IntArrayRef runs,
-    const std::optional<at::Tensor> &signsIn,
-    const std::optional<at::Tensor> &signsOut) {
+at::Tensor
+dequantizeBinary(const at::Tensor &codes, const at::Tensor &generators,
+                 const at::Tensor &scales, const at::Tensor &groupScales,
+                 const std::optional<at::Tensor> &order, int64_t columns,
+                 int64_t dim, int64_t group, at::IntArrayRef runs,
+                 const std::optional<at::Tensor> &signsIn,
+                 const std::optional<at::Tensor> &signsOut) {
   lattice::BinaryLayout layout = makeBinaryLayout(columns, dim, group, runs);
   int64_t rows = codes.size(0), numWords = layout.getNumWords();
   at::Tensor words = toInt(codes, "codes");
-  TORCH_CHECK(words.dim() == 2 && words.size(1) == numWords,
-              "codes must have ", numWords, " words a row, not ",
-              codes.sizes());
+  TORCH_CHECK(words.dim() == 2 && words.size(1) == numWords, "codes must have ",
+              numWords, " words a row, not ", codes.sizes());
   at::Tensor b = makePart(generators, "generators",
                           {layout.getNumRuns(), dim, layout.getMaxWidth()});
   at::Tensor s = makePart(scales, "scales", {rows});
-  at::Tensor g =
-      makePart(groupScales, "group_scales", {layout.getNumSlots()});
+  at::Tensor g = makePart(groupScales, "group_scales", {layout.getNumSlots()});
   at::Tensor o = makeOrder(order, layout.getNumSlots(), columns, group);
   at::Tensor out = at::empty({rows, columns}, at::kFloat);
   float *data = out.data_ptr<float>();
@@ -573,8 +573,8 @@ int64_t trellisStorage(int64_t rows, int64_t columns, int64_t taps,
       .getStorageBits(additive);
 }
 
-int64_t binaryStorage(int64_t rows, int64_t columns, int64_t dim,
-                      int64_t group, at::IntArrayRef runs) {
+int64_t binaryStorage(int64_t rows, int64_t columns, int64_t dim, int64_t group,
+                      at::IntArrayRef runs) {
   return makeBinaryLayout(columns, dim, group, runs).getStorageBits(rows);
 }
 
@@ -591,8 +591,8 @@ LeechShape checkLeechShape(at::IntArrayRef shape) {
               "a Leech code is given by shells, first, gain and residual");
   int64_t shells = shape[0], first = shape[1], gain = shape[2],
           residual = shape[3];
-  TORCH_CHECK(shells >= 2 && shells <= lattice::maxLeechShell &&
-                  first >= 0 && first != 1 && first <= shells,
+  TORCH_CHECK(shells >= 2 && shells <= lattice::maxLeechShell && first >= 0 &&
+                  first != 1 && first <= shells,
               "a Leech code has shells 2 to ", lattice::maxLeechShell,
               ", from 0 or 2 on, not ", first, " to ", shells);
   TORCH_CHECK(gain >= 0 && gain <= 8, "gains have 0 to 8 bits, not ", gain);
@@ -677,10 +677,10 @@ quantizeLeech(const at::Tensor &weight,
   lattice::GaussianLeechCode code =
       lattice::makeGaussianLeechCode(first, shells, gain, residual);
   code.code.candidates = static_cast<unsigned>(candidates);
-  auto [codes, scales, groupScales, proxyError] = quantizePoints(
-      learning::makeLeechPointCode(code),
-      Rotated(weight, hessian, signsIn, signsOut), group, refinements,
-      finalRounds, damping);
+  auto [codes, scales, groupScales, proxyError] =
+      quantizePoints(learning::makeLeechPointCode(code),
+                     Rotated(weight, hessian, signsIn, signsOut), group,
+                     refinements, finalRounds, damping);
   std::vector<float> residualScale;
   if (residual)
     residualScale.push_back(code.code.residualScale);
@@ -704,8 +704,8 @@ quantizeE8P(const at::Tensor &weight, const std::optional<at::Tensor> &hessian,
 
 /// Raises for numbers of points that the code does not have, and for padding
 /// bits that are set.
-void checkLeech(const at::Tensor &codes, int64_t columns,
-                at::IntArrayRef shape, int64_t group) {
+void checkLeech(const at::Tensor &codes, int64_t columns, at::IntArrayRef shape,
+                int64_t group) {
   auto [shells, first, gain, residual] = checkLeechShape(shape);
   lattice::LeechCode code;
   code.firstShell = first;
@@ -717,13 +717,12 @@ void checkLeech(const at::Tensor &codes, int64_t columns,
       words, columns, lattice::leechDim, group, code.getFieldBits());
   std::vector<std::pair<int64_t, bool>> bad(words.size(0), {-1, true});
   at::parallel_for(0, words.size(0), 16, [&](int64_t begin, int64_t end) {
-    std::vector<uint64_t> fields(layout.getNumPoints() *
-                                 layout.getNumFields());
+    std::vector<uint64_t> fields(layout.getNumPoints() * layout.getNumFields());
     for (int64_t r = begin; r < end; ++r) {
-      bool clean = layout.unpack(
-          view<int32_t>(words).subspan(r * layout.getNumWords(),
-                                       layout.getNumWords()),
-          fields);
+      bool clean =
+          layout.unpack(view<int32_t>(words).subspan(r * layout.getNumWords(),
+                                                     layout.getNumWords()),
+                        fields);
       bad[r] = {lattice::findBadLeechBlock(code, fields).value_or(-1), clean};
     }
   });
@@ -735,14 +734,14 @@ void checkLeech(const at::Tensor &codes, int64_t columns,
 }
 
 /// Checks the scales of a code with fixed points and decodes row by row.
-at::Tensor dequantizePoints(
-    const lattice::PointLayout &layout, const at::Tensor &scales,
-    const at::Tensor &groupScales, int64_t rows,
-    const std::optional<at::Tensor> &signsIn,
-    const std::optional<at::Tensor> &signsOut,
-    const std::function<void(int64_t row, float scale,
-                             std::span<const float> groupScales,
-                             std::span<float> out)> &decodeRow) {
+at::Tensor
+dequantizePoints(const lattice::PointLayout &layout, const at::Tensor &scales,
+                 const at::Tensor &groupScales, int64_t rows,
+                 const std::optional<at::Tensor> &signsIn,
+                 const std::optional<at::Tensor> &signsOut,
+                 const std::function<void(int64_t row, float scale,
+                                          std::span<const float> groupScales,
+                                          std::span<float> out)> &decodeRow) {
   at::Tensor s = toFloat(scales), g = toFloat(groupScales);
   TORCH_CHECK(s.sizes() == at::IntArrayRef({rows}), "scales must be [", rows,
               "], not ", scales.sizes());
@@ -793,16 +792,16 @@ at::Tensor dequantizeE8P(const at::Tensor &codes, const at::Tensor &scales,
   at::Tensor words = toInt(codes, "codes");
   lattice::PointLayout layout =
       makePointLayout(words, columns, lattice::e8Dim, group, {16});
-  return dequantizePoints(
-      layout, scales, groupScales, words.size(0), signsIn, signsOut,
-      [&](int64_t r, float scale, std::span<const float> g,
-          std::span<float> out) {
-        lattice::decodeE8PRow(
-            layout,
-            view<int32_t>(words).subspan(r * layout.getNumWords(),
-                                         layout.getNumWords()),
-            scale, g, out);
-      });
+  return dequantizePoints(layout, scales, groupScales, words.size(0), signsIn,
+                          signsOut,
+                          [&](int64_t r, float scale, std::span<const float> g,
+                              std::span<float> out) {
+                            lattice::decodeE8PRow(layout,
+                                                  view<int32_t>(words).subspan(
+                                                      r * layout.getNumWords(),
+                                                      layout.getNumWords()),
+                                                  scale, g, out);
+                          });
 }
 
 /// The widths of the fields of a point.
@@ -828,7 +827,8 @@ TORCH_LIBRARY(glvq, library) {
               "gains, Tensor residual_scale, float proxy_error)");
   library.def("quantize_e8p(Tensor weight, Tensor? hessian, Tensor? signs_in, "
               "Tensor? signs_out, int group, int refinements=6, int "
-              "final_rounds=2, float damping=0.03) -> (Tensor codes, Tensor scales, Tensor "
+              "final_rounds=2, float damping=0.03) -> (Tensor codes, Tensor "
+              "scales, Tensor "
               "group_scales, float proxy_error)");
   library.def("check_leech(Tensor codes, int columns, int[] shape, int group) "
               "-> ()");

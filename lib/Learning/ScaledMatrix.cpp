@@ -86,15 +86,15 @@ void ScaledMatrix::loadWeights(std::span<const float> weight) {
     unit = std::exp2(std::round(std::log2(total / (rows * columns)) / 2));
   for (int64_t r = 0; r < rows; ++r) {
     // No row exceeds the mean by more than the root of the number of rows.
-    float scale = roundToHalf(
-        static_cast<float>(std::min(rms[r] / unit, 65504.0)));
+    float scale =
+        roundToHalf(static_cast<float>(std::min(rms[r] / unit, 65504.0)));
     int64_t piece = r / numLanes, lane = r % numLanes;
     scales[piece][lane] = scale;
     rowWeights[piece][lane] = scale * scale;
     if (scale > 0)
       for (int64_t c = 0; c < columns; ++c)
-        weights[piece * columns + c][lane] = static_cast<float>(
-            weight[r * columns + c] / (scale * unit));
+        weights[piece * columns + c][lane] =
+            static_cast<float>(weight[r * columns + c] / (scale * unit));
   }
 }
 
@@ -114,9 +114,9 @@ void ScaledMatrix::factorHessian(std::span<const float> hessian,
             static_cast<float>(damped.matrix[k * columns + first + i]);
       if (!feedbackOfBlocks) {
         for (int64_t i = 0; i < size && first + i < k; ++i)
-          block.feedback[k * size + i] = static_cast<float>(
-              factor[k * columns + first + i] /
-              factor[(first + i) * columns + first + i]);
+          block.feedback[k * size + i] =
+              static_cast<float>(factor[k * columns + first + i] /
+                                 factor[(first + i) * columns + first + i]);
         continue;
       }
       if (k < first + size)

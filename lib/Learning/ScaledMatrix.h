@@ -52,8 +52,8 @@ protected:
 
   /// The scale of a group for a code of this error on unit variance.
   void guessScale(Group &group, double expectedError);
-  /// targets[i] = the weights of a block of one piece of rows, plus the feedback
-  /// of all columns from `begin` on.
+  /// targets[i] = the weights of a block of one piece of rows, plus the
+  /// feedback of all columns from `begin` on.
   void getTargets(const Block &block, int64_t piece, int64_t begin,
                   Lanes *targets);
   /// The scales of groups that fit the targets of the last round best. A factor

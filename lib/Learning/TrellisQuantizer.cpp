@@ -47,10 +47,9 @@ public:
         options(options), states(columns * rows) {
     for (const lattice::WidthRun &run : runs) {
       Run filter;
-      filter.numbers =
-          options.additive
-              ? lattice::getGaussianTables(options.taps, run.width)
-              : lattice::getGaussianTaps(options.taps, run.width);
+      filter.numbers = options.additive
+                           ? lattice::getGaussianTables(options.taps, run.width)
+                           : lattice::getGaussianTaps(options.taps, run.width);
       filters.push_back(std::move(filter));
     }
     pivots.resize(columns);
@@ -117,7 +116,8 @@ double Quantizer::encode(bool guessScales) {
           const Lanes *error = getRow(errors, piece) + block.first;
           for (int64_t k = i + 1; k < block.size; ++k)
             t += block.feedback[(block.first + k) * block.size + i] * error[k];
-          int64_t first = piece * numLanes, n = std::min(numLanes, rows - first);
+          int64_t first = piece * numLanes,
+                  n = std::min(numLanes, rows - first);
           for (int64_t lane = 0; lane < n; ++lane) {
             target[first + lane] = t[lane];
             scaled[first + lane] = static_cast<float>(t[lane] * inverse);
@@ -130,8 +130,7 @@ double Quantizer::encode(bool guessScales) {
           float y = encoder.getNode(column[r]);
           int64_t at = r / numLanes * columns + c, lane = r % numLanes;
           values[at][lane] = y;
-          errors[at][lane] =
-              weights[at][lane] - static_cast<float>(scale) * y;
+          errors[at][lane] = weights[at][lane] - static_cast<float>(scale) * y;
           double weighted = pivots[c] * metric[r], t = target[r];
           yy += weighted * y * y;
           ty += weighted * t * y;
@@ -263,10 +262,11 @@ TrellisQuantizerResult Quantizer::run() {
 
 } // namespace
 
-TrellisQuantizerResult glvq::learning::quantizeTrellis(
-    std::span<const float> weight, int64_t rows, int64_t columns,
-    std::span<const float> hessian, const TrellisQuantizerOptions &options,
-    const ParallelFor &parallelFor) {
+TrellisQuantizerResult
+glvq::learning::quantizeTrellis(std::span<const float> weight, int64_t rows,
+                                int64_t columns, std::span<const float> hessian,
+                                const TrellisQuantizerOptions &options,
+                                const ParallelFor &parallelFor) {
   auto require = [](bool condition, const std::string &message) {
     if (!condition)
       throw std::invalid_argument(message);

@@ -67,9 +67,13 @@ static FailureOr<EntryArgument> readArgument(Operation *op,
       auto value = packed.getAs<IntegerAttr>(key);
       return value ? value.getInt() : -1;
     };
-    EntryArgument::Packed from{source ? source.str() : "", number("offset"),
-                               number("stride"), number("rows"), number("words"),
-                               number("columns"), number("bits")};
+    EntryArgument::Packed from{source ? source.str() : "",
+                               number("offset"),
+                               number("stride"),
+                               number("rows"),
+                               number("words"),
+                               number("columns"),
+                               number("bits")};
     int64_t tiles =
         llvm::divideCeil(from.rows, ::glvq::lattice::kInterleavedRows);
     if (!source || from.offset < 0 || from.stride < from.words ||

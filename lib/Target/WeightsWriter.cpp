@@ -207,13 +207,12 @@ selectWeights(ArrayRef<EntryPoint> entries, const Checkpoint &checkpoint,
       auto [it, inserted] = arguments.try_emplace(argument.name, &argument);
       if (inserted)
         continue;
-      bool equal = it->second->dtype == argument.dtype &&
-                   it->second->packed.has_value() ==
-                       argument.packed.has_value() &&
-                   llvm::equal(it->second->shape, argument.shape,
-                               [](const auto &a, const auto &b) {
-                                 return a.size == b.size;
-                               });
+      bool equal =
+          it->second->dtype == argument.dtype &&
+          it->second->packed.has_value() == argument.packed.has_value() &&
+          llvm::equal(
+              it->second->shape, argument.shape,
+              [](const auto &a, const auto &b) { return a.size == b.size; });
       if (!equal)
         return makeError("entries disagree on the type of weight '",
                          argument.name, "'");

@@ -22,7 +22,9 @@ def text_windows(tokenizer, text: str, windows: int, length: int):
     ids = tokenizer(text[: windows * length * 16], add_special_tokens=False)["input_ids"]
     count = min(windows, len(ids) // length)
     if count == 0:
-        raise GLVQError(f"the text has {len(ids)} tokens, less than one window of {length}; give more text or shorter windows")
+        raise GLVQError(
+            f"the text has {len(ids)} tokens, less than one window of {length}; give more text or shorter windows"
+        )
     return torch.tensor(ids[: count * length], dtype=torch.int64).view(count, length)
 
 

@@ -49,7 +49,9 @@ err = Console(stderr=True)
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same arguments again.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same arguments again.")
+]
 Threads = Annotated[int, typer.Option(help="Threads; 0 uses all cores.", min=0)]
 
 
@@ -57,25 +59,75 @@ Threads = Annotated[int, typer.Option(help="Threads; 0 uses all cores.", min=0)]
 def quantize(
     model: Annotated[Path, typer.Argument(help="Hugging Face folder or GGUF file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the quantized checkpoint to write.")],
-    bits: Annotated[float, typer.Option(help="Bits per weight, 1 to 8, such as 2 or 2.1; 3 is nearly lossless to read, 2 the smallest.", min=1, max=8)] = 2,
-    allocation: Annotated[Optional[str], typer.Option(help="How bits are spread over groups and layers: uniform, sdba (within each linear), measured (over the model; counts all that is stored). By default fractions are measured, whole numbers uniform.")] = None,
+    bits: Annotated[
+        float,
+        typer.Option(
+            help="Bits per weight, 1 to 8, such as 2 or 2.1; 3 is nearly lossless to read, 2 the smallest.",
+            min=1,
+            max=8,
+        ),
+    ] = 2,
+    allocation: Annotated[
+        Optional[str],
+        typer.Option(
+            help="How bits are spread over groups and layers: uniform, sdba (within each linear), measured (over the model; counts all that is stored). By default fractions are measured, whole numbers uniform."
+        ),
+    ] = None,
     uniform: Annotated[bool, typer.Option("-u", help="Short for --allocation uniform.")] = False,
-    code: Annotated[Optional[str], typer.Option(help=f"Family of the code: {', '.join(QUANTIZERS)}. By default trellis, and lattice above 4 bits.")] = None,
-    method: Annotated[Optional[str], typer.Option(help="glvq: as GLVQ was published (a square generator and a compander for each 128 columns, no rotation, no error feedback).")] = None,
-    compander: Annotated[Optional[str], typer.Option(help="Compander of --method glvq: none, mu_law or affine.")] = None,
-    head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")] = 8,
-    group: Annotated[int, typer.Option(help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0)] = 0,
+    code: Annotated[
+        Optional[str],
+        typer.Option(
+            help=f"Family of the code: {', '.join(QUANTIZERS)}. By default trellis, and lattice above 4 bits."
+        ),
+    ] = None,
+    method: Annotated[
+        Optional[str],
+        typer.Option(
+            help="glvq: as GLVQ was published (a square generator and a compander for each 128 columns, no rotation, no error feedback)."
+        ),
+    ] = None,
+    compander: Annotated[
+        Optional[str], typer.Option(help="Compander of --method glvq: none, mu_law or affine.")
+    ] = None,
+    head_bits: Annotated[
+        int, typer.Option(help="Bits per weight of embeddings and output head, 4 to 8; 0 leaves them as they are.")
+    ] = 8,
+    group: Annotated[
+        int,
+        typer.Option(
+            help="Columns that share one learned generator; 0 chooses a divisor of each layer's width near 128.", min=0
+        ),
+    ] = 0,
     dim: Annotated[Optional[int], typer.Option(help="Dimension of a lattice; 8 by default.")] = None,
-    taps: Annotated[Optional[int], typer.Option(help="Bits that a weight of a trellis depends on; 12 by default. Each one more doubles the time.")] = None,
-    nodes: Annotated[Optional[str], typer.Option(help="Nodes of a trellis: linear (a filter; the fastest to run) or additive (two tables).")] = None,
-    shells: Annotated[Optional[int], typer.Option(help="Shells of the Leech lattice, 2 to 13; by default --bits chooses.")] = None,
-    gain: Annotated[Optional[int], typer.Option(help="Bits of a gain for each point of a Leech code of so many --shells.")] = None,
-    calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
+    taps: Annotated[
+        Optional[int],
+        typer.Option(help="Bits that a weight of a trellis depends on; 12 by default. Each one more doubles the time."),
+    ] = None,
+    nodes: Annotated[
+        Optional[str],
+        typer.Option(help="Nodes of a trellis: linear (a filter; the fastest to run) or additive (two tables)."),
+    ] = None,
+    shells: Annotated[
+        Optional[int], typer.Option(help="Shells of the Leech lattice, 2 to 13; by default --bits chooses.")
+    ] = None,
+    gain: Annotated[
+        Optional[int], typer.Option(help="Bits of a gain for each point of a Leech code of so many --shells.")
+    ] = None,
+    calibration: Annotated[
+        Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")
+    ] = None,
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
     seed: Annotated[int, typer.Option(help="Seed of rotations and sampled text. Same input and seed, same bytes.")] = 0,
-    rotation: Annotated[Optional[str], typer.Option(help="Sides of a weight made incoherent by a random Hadamard rotation: both, in, out, none; by default both, and none with --method glvq.")] = None,
-    finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the result on the calibration text, as glvq finetune does.")] = False,
+    rotation: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Sides of a weight made incoherent by a random Hadamard rotation: both, in, out, none; by default both, and none with --method glvq."
+        ),
+    ] = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Fine-tune the result on the calibration text, as glvq finetune does.")
+    ] = False,
     plot: Annotated[Optional[Path], typer.Option(help="PNG of error and bits of each layer.")] = None,
     force: Force = False,
     resume: Resume = False,
@@ -99,7 +151,16 @@ def quantize(
         code = "glvq"
     if rotation is None:
         rotation = "none" if method else "both"
-    quantizer = make(code or default_code(bits), group=group or None, dim=dim, compander=compander, taps=taps, nodes=nodes, shells=shells, gain=gain)
+    quantizer = make(
+        code or default_code(bits),
+        group=group or None,
+        dim=dim,
+        compander=compander,
+        taps=taps,
+        nodes=nodes,
+        shells=shells,
+        gain=gain,
+    )
     allocation = "uniform" if uniform else allocation
     check(quantizer, bits, allocation or "uniform")
     text = _read_text(calibration) if calibration else None
@@ -109,23 +170,27 @@ def quantize(
     # With fine-tuning the output is the tuned checkpoint; the one before it goes.
     quantized = output.with_name(f"{output.name}.untuned") if finetune else output
     quantize_it = quantize_model if loaded.is_causal_lm else quantize_encoder
-    report = {} if finetune and resume and quantized.exists() else quantize_it(
-        loaded.model,
-        loaded.tokenizer,
-        quantized,
-        bits=bits,
-        quantizer=quantizer,
-        allocation=allocation,
-        calibration=text,
-        windows=windows,
-        length=length,
-        seed=seed,
-        rotation=rotation,
-        force=force,
-        resume=resume,
-        progress=not quiet and err.is_terminal,
-        head_bits=head_bits,
-        file=loaded.file,
+    report = (
+        {}
+        if finetune and resume and quantized.exists()
+        else quantize_it(
+            loaded.model,
+            loaded.tokenizer,
+            quantized,
+            bits=bits,
+            quantizer=quantizer,
+            allocation=allocation,
+            calibration=text,
+            windows=windows,
+            length=length,
+            seed=seed,
+            rotation=rotation,
+            force=force,
+            resume=resume,
+            progress=not quiet and err.is_terminal,
+            head_bits=head_bits,
+            file=loaded.file,
+        )
     )
     if finetune:
         from .finetune import Settings
@@ -157,8 +222,13 @@ def finetune_(
     model: Annotated[Path, typer.Argument(help="Quantized checkpoint.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the tuned checkpoint to write.")],
     reference: Annotated[Path, typer.Option(help="The model that was quantized: Hugging Face folder or GGUF file.")],
-    text: Annotated[Optional[Path], typer.Option(help="Text file to tune on. Without it the reference samples one.")] = None,
-    tune: Annotated[str, typer.Option(help="What is tuned, separated by commas: scales, norms (and biases), generators (of lattices).")] = "scales,norms",
+    text: Annotated[
+        Optional[Path], typer.Option(help="Text file to tune on. Without it the reference samples one.")
+    ] = None,
+    tune: Annotated[
+        str,
+        typer.Option(help="What is tuned, separated by commas: scales, norms (and biases), generators (of lattices)."),
+    ] = "scales,norms",
     windows: Annotated[int, typer.Option(help="Windows to tune on; fewer when the text is shorter.", min=1)] = 256,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
     held_out: Annotated[int, typer.Option(help="Further windows that decide when to stop.", min=1)] = 8,
@@ -179,9 +249,7 @@ def finetune_(
     from .finetune import finetune as run
 
     _check_output(output, force)
-    settings = Settings(
-        tuple(tune.split(",")), windows, length, held_out, epochs, batch, rate, seed=seed
-    )
+    settings = Settings(tuple(tune.split(",")), windows, length, held_out, epochs, batch, rate, seed=seed)
     settings.check()
     content = _read_text(text) if text else None
     report = run(model, output, reference, content, settings, force, resume, not quiet and err.is_terminal)
@@ -191,11 +259,23 @@ def finetune_(
 
 @app.command("compile")
 def compile_(
-    model: Annotated[Path, typer.Argument(help="Quantized checkpoint, Hugging Face folder, GGUF file, or .pt2 file of torch.export.save.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="Quantized checkpoint, Hugging Face folder, GGUF file, or .pt2 file of torch.export.save."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Artefact folder to write.")],
-    checkpoint: Annotated[Optional[Path], typer.Option(help="Quantized weights of a .pt2 file, by quantize_module.")] = None,
-    target: Annotated[str, typer.Option(help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:NAME, where NAME is a CPU of LLVM, such as znver5.")] = "cpu",
-    activations: Annotated[str, typer.Option(help="Activations that quantized weights are multiplied by: int8 (fast) or f32.")] = "int8",
+    checkpoint: Annotated[
+        Optional[Path], typer.Option(help="Quantized weights of a .pt2 file, by quantize_module.")
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4 or cpu:NAME, where NAME is a CPU of LLVM, such as znver5."
+        ),
+    ] = "cpu",
+    activations: Annotated[
+        str, typer.Option(help="Activations that quantized weights are multiplied by: int8 (fast) or f32.")
+    ] = "int8",
     save_ir: Annotated[Optional[Path], typer.Option(help="Folder for the IR after each stage.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing artefact.")] = False,
     quiet: Quiet = False,
@@ -223,7 +303,9 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Sample among the k likeliest tokens; 0: all.", min=0)] = 0,
     top_p: Annotated[float, typer.Option(help="Sample among the likeliest tokens of this total probability.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
+    ] = False,
     threads: Threads = 0,
     stats: Annotated[bool, typer.Option("--stats", help="Print speed at the end, on standard error.")] = False,
 ):
@@ -251,7 +333,9 @@ def generate(
 @app.command()
 def chat(
     artefact: Annotated[Path, typer.Argument(help="Artefact folder made by glvq compile.")],
-    system: Annotated[Optional[str], typer.Option("--system", help="What the model is told before the conversation.")] = None,
+    system: Annotated[
+        Optional[str], typer.Option("--system", help="What the model is told before the conversation.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="New tokens of an answer at most.", min=1)] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy; higher is more varied.", min=0.0)] = 0.7,
     top_k: Annotated[int, typer.Option(help="Sample among the k likeliest tokens; 0: all.", min=0)] = 0,
@@ -271,11 +355,19 @@ def serve(
     artefact: Annotated[Path, typer.Argument(help="Artefact folder made by glvq compile.")],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
-    name: Annotated[Optional[str], typer.Option(help="Name of the model in requests; the artefact's by default.")] = None,
+    name: Annotated[
+        Optional[str], typer.Option(help="Name of the model in requests; the artefact's by default.")
+    ] = None,
     sessions: Annotated[int, typer.Option(help="Requests answered at the same time.", min=1)] = 2,
-    waiting: Annotated[int, typer.Option(help="Requests that may wait for a session; more are refused with 429.", min=0)] = 32,
-    max_tokens: Annotated[int, typer.Option(help="New tokens of an answer at most, whatever a request asks for.", min=1)] = 4096,
-    grace: Annotated[int, typer.Option(help="Seconds that running requests have to end when the server is stopped.", min=0)] = 30,
+    waiting: Annotated[
+        int, typer.Option(help="Requests that may wait for a session; more are refused with 429.", min=0)
+    ] = 32,
+    max_tokens: Annotated[
+        int, typer.Option(help="New tokens of an answer at most, whatever a request asks for.", min=1)
+    ] = 4096,
+    grace: Annotated[
+        int, typer.Option(help="Seconds that running requests have to end when the server is stopped.", min=0)
+    ] = 30,
     api_key: Annotated[Optional[str], typer.Option(help="Key that requests must carry.", envvar="GLVQ_API_KEY")] = None,
     threads: Threads = 0,
 ):
@@ -295,8 +387,12 @@ def serve(
 @app.command("eval")
 def eval_(
     model: Annotated[Path, typer.Argument(help="Artefact, quantized checkpoint, Hugging Face folder or GGUF file.")],
-    text: Annotated[Optional[Path], typer.Option(help="Text file to score. Without it the reference model samples the text.")] = None,
-    reference: Annotated[Optional[Path], typer.Option(help="Model to compare with: adds the KL divergence to it.")] = None,
+    text: Annotated[
+        Optional[Path], typer.Option(help="Text file to score. Without it the reference model samples the text.")
+    ] = None,
+    reference: Annotated[
+        Optional[Path], typer.Option(help="Model to compare with: adds the KL divergence to it.")
+    ] = None,
     windows: Annotated[int, typer.Option(help="Windows of text.", min=1)] = 16,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
     seed: Annotated[int, typer.Option(help="Seed of sampled text.")] = 0,
@@ -350,7 +446,9 @@ def inspect(
 @bench.command()
 def gpu(
     rows: Annotated[int, typer.Option(help="Rows of the weight.", min=1)] = 4096,
-    columns: Annotated[int, typer.Option(help="Columns of the weight; few make no loop, and the whole kernel is counted.", min=1)] = 16384,
+    columns: Annotated[
+        int, typer.Option(help="Columns of the weight; few make no loop, and the whole kernel is counted.", min=1)
+    ] = 16384,
     bits: Annotated[str, typer.Option(help="Widths, separated by commas.")] = "1,2,3,4",
     chips: Annotated[str, typer.Option(help="Chips, separated by commas.")] = "sm_80,sm_89,sm_90,sm_100,sm_120",
     activations: Annotated[str, typer.Option(help="What activations are rounded to: int8 or f16.")] = "int8",
@@ -378,7 +476,20 @@ def gpu(
     if as_json:
         print(json.dumps([kernel.summary() for kernel in kernels], indent=1))
         return
-    table = Table("bits", "chip", "instr/weight", "by pipe", "registers", "spills", "shared", "loads", "in flight", "GPU", "binds", "roofline")
+    table = Table(
+        "bits",
+        "chip",
+        "instr/weight",
+        "by pipe",
+        "registers",
+        "spills",
+        "shared",
+        "loads",
+        "in flight",
+        "GPU",
+        "binds",
+        "roofline",
+    )
     for kernel in kernels:
         summary = kernel.summary()
         table.add_row(
@@ -427,8 +538,16 @@ def _read_text(path: Path) -> str:
 
 @bench.command("gaussian")
 def bench_gaussian(
-    codes: Annotated[Optional[list[str]], typer.Argument(help="Codes by the beginnings of their names, such as 'trellis'; all without any.")] = None,
-    samples: Annotated[int, typer.Option(help="Weights to quantize; the numbers of a code are counted as stored once for so many.", min=1000)] = 1_000_000,
+    codes: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Codes by the beginnings of their names, such as 'trellis'; all without any."),
+    ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(
+            help="Weights to quantize; the numbers of a code are counted as stored once for so many.", min=1000
+        ),
+    ] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     plot: Annotated[Optional[Path], typer.Option(help="PNG file to draw.")] = None,
     quiet: Quiet = False,
@@ -454,16 +573,26 @@ def bench_gaussian(
 @bench.command("quality")
 def bench_quality(
     model: Annotated[Path, typer.Argument(help="Hugging Face folder or GGUF file.")],
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas; 'ablation' stands for one changed ingredient at a time.")] = "lattice,trellis",
+    methods: Annotated[
+        str, typer.Option(help="Methods, separated by commas; 'ablation' stands for one changed ingredient at a time.")
+    ] = "lattice,trellis",
     bits: Annotated[str, typer.Option(help="Bits per weight, separated by commas.")] = "2,3,4",
     seeds: Annotated[int, typer.Option(help="Seeds of rotation and sampled text; the table has medians.", min=1)] = 3,
-    text: Annotated[Optional[Path], typer.Option(help="Text file to score. Without it the model samples the text.")] = None,
-    calibration: Annotated[Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")] = None,
+    text: Annotated[
+        Optional[Path], typer.Option(help="Text file to score. Without it the model samples the text.")
+    ] = None,
+    calibration: Annotated[
+        Optional[Path], typer.Option(help="Text file for the Hessians. Without it the model samples its own text.")
+    ] = None,
     windows: Annotated[int, typer.Option(help="Calibration windows.", min=1)] = 64,
     eval_windows: Annotated[int, typer.Option(help="Windows of text to score.", min=1)] = 64,
     length: Annotated[int, typer.Option(help="Tokens per window.", min=2)] = 512,
-    head_bits: Annotated[int, typer.Option(help="Bits per weight of embeddings and head; 0 leaves them, as the literature does.")] = 0,
-    work: Annotated[Path, typer.Option(help="Folder for finished rows; with the same folder a stopped run goes on.")] = Path("bench-quality"),
+    head_bits: Annotated[
+        int, typer.Option(help="Bits per weight of embeddings and head; 0 leaves them, as the literature does.")
+    ] = 0,
+    work: Annotated[
+        Path, typer.Option(help="Folder for finished rows; with the same folder a stopped run goes on.")
+    ] = Path("bench-quality"),
     keep: Annotated[bool, typer.Option("--keep", help="Keep the checkpoints in that folder.")] = False,
     plot: Annotated[Optional[Path], typer.Option(help="PNG file to draw.")] = None,
     quiet: Quiet = False,
@@ -481,7 +610,9 @@ def bench_quality(
         if file:
             _read_text(file)
     rows = quality.plan(methods.split(","), rates, seeds)
-    protocol = quality.Protocol(text and str(text), calibration and str(calibration), windows, length, eval_windows, head_bits)
+    protocol = quality.Protocol(
+        text and str(text), calibration and str(calibration), windows, length, eval_windows, head_bits
+    )
     with progress_bar(not quiet and err.is_terminal, "measuring", len(rows)) as advance:
         entries = quality.table(quality.run(model, protocol, rows, work, keep, advance))
     if plot:
@@ -502,10 +633,24 @@ def bench_quality(
 
 @bench.command("cpu")
 def bench_cpu(
-    artefact: Annotated[Optional[Path], typer.Argument(help="Artefact of a language model: tokens a second. Without one: products with weights from memory.")] = None,
+    artefact: Annotated[
+        Optional[Path],
+        typer.Argument(
+            help="Artefact of a language model: tokens a second. Without one: products with weights from memory."
+        ),
+    ] = None,
     reference: Annotated[Optional[Path], typer.Option(help="Model for torch, measured beside the artefact.")] = None,
-    gguf: Annotated[Optional[Path], typer.Option(help="GGUF file for llama.cpp, measured beside the artefact (pip install llama-cpp-python).")] = None,
-    bits: Annotated[list[int], typer.Option(help="Widths of the products; repeatable.", min=1, max=8)] = [1, 2, 3, 4, 8],
+    gguf: Annotated[
+        Optional[Path],
+        typer.Option(help="GGUF file for llama.cpp, measured beside the artefact (pip install llama-cpp-python)."),
+    ] = None,
+    bits: Annotated[list[int], typer.Option(help="Widths of the products; repeatable.", min=1, max=8)] = [
+        1,
+        2,
+        3,
+        4,
+        8,
+    ],
     rows: Annotated[int, typer.Option(help="Rows of the weights.", min=1)] = 4096,
     columns: Annotated[int, typer.Option(help="Columns of the weights.", min=1)] = 4096,
     gibibytes: Annotated[float, typer.Option(help="Distinct weights that a run reads.")] = 1.0,

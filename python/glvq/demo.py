@@ -58,12 +58,18 @@ def demo(
     bits: Annotated[int, typer.Option(help="Bits per weight: 2, 3 or 4.", min=2, max=4)] = 3,
     model: Annotated[Optional[Path], typer.Option(help="Another model: Hugging Face folder or GGUF file.")] = None,
     prompt: Annotated[str, typer.Option(help="What the model is asked.")] = "What is gravity?",
-    text: Annotated[Optional[Path], typer.Option(help="Text file to measure on; without it the reference model samples one.")] = None,
-    calibration: Annotated[Optional[Path], typer.Option(help="Text file to calibrate on; without it the model samples one.")] = None,
+    text: Annotated[
+        Optional[Path], typer.Option(help="Text file to measure on; without it the reference model samples one.")
+    ] = None,
+    calibration: Annotated[
+        Optional[Path], typer.Option(help="Text file to calibrate on; without it the model samples one.")
+    ] = None,
     calibration_windows: Annotated[int, typer.Option(help="Calibration windows of 512 tokens.", min=1)] = 16,
     eval_windows: Annotated[int, typer.Option(help="Evaluation windows of 512 tokens.", min=1)] = 8,
     max_tokens: Annotated[int, typer.Option(help="Tokens to generate.", min=1)] = 64,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything that is made.")] = Path("build/demo"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything that is made.")] = Path(
+        "build/demo"
+    ),
 ):
     """SmolLM2-135M-Instruct, from its checkpoint to a low-bit native program that writes text."""
     from . import models
@@ -71,11 +77,26 @@ def demo(
     source = model or models.default_model_path()
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    quantized, artefact, plain = output / f"model-{bits}bit", output / f"model-{bits}bit.glvq", output / "model-f32.glvq"
+    quantized, artefact, plain = (
+        output / f"model-{bits}bit",
+        output / f"model-{bits}bit.glvq",
+        output / "model-f32.glvq",
+    )
     step = Step()
 
     calibrated = ["--calibration", str(calibration)] if calibration else []
-    step.run("quantize", "quantize", str(source), "-o", str(quantized), "--bits", str(bits), "--windows", str(calibration_windows), *calibrated)
+    step.run(
+        "quantize",
+        "quantize",
+        str(source),
+        "-o",
+        str(quantized),
+        "--bits",
+        str(bits),
+        "--windows",
+        str(calibration_windows),
+        *calibrated,
+    )
     step.run("compile", "compile", str(quantized), "-o", str(artefact))
     step.run("compile reference (f32)", "compile", str(source), "-o", str(plain))
     asked = ["--prompt", prompt, "--max-tokens", str(max_tokens), "--stats"]

@@ -52,7 +52,6 @@ def evaluate(model, windows, reference=None, advance: Callable[[int], None] = la
     log-likelihood of tokens 1 … S-1 of each window, and, with a ``reference``,
     its perplexity and the mean of KL(reference || model) over the same
     positions, in nats per token."""
-    import torch
     import torch.nn.functional as F
 
     if windows.dim() != 2 or windows.shape[1] < 2:
@@ -92,7 +91,11 @@ def _open(path: Path, threads: int):
     if (path / "manifest.json").exists():
         from transformers import PreTrainedTokenizerFast
 
-        return artefact_logits(path, threads), PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json")), None
+        return (
+            artefact_logits(path, threads),
+            PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json")),
+            None,
+        )
     loaded = models.load(path)
     if loaded.quantization is not None:
         loaded = checkpoint.load(path)

@@ -20,5 +20,7 @@ def ops():
     try:
         torch.ops.load_library(path)
     except OSError as error:
-        raise GLVQError(f"{path} does not load ({error}); it was built against another torch, build it again") from error
+        raise GLVQError(
+            f"{path} does not load ({error}); it was built against another torch, build it again"
+        ) from error
     return torch.ops.glvq

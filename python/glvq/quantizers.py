@@ -241,7 +241,9 @@ class TrellisQuantizer(Quantizer):
             self.iterations, damping=self.damping, parallel=False,
         )  # fmt: skip
         mixed = order.numel() > 0
-        code = TrellisCode(self.taps, group, tuple(zip(runs[::2], runs[1::2])) if mixed else ((runs[0], None),), self.nodes)
+        code = TrellisCode(
+            self.taps, group, tuple(zip(runs[::2], runs[1::2])) if mixed else ((runs[0], None),), self.nodes
+        )
         parts = {"codes": codes, code.nodes_part: nodes, "scales": scales, "group_scales": group_scales}
         if mixed:
             parts["order"] = order
@@ -360,14 +362,23 @@ class LeechQuantizer(Quantizer):
         code = self._code(matrix.bits, self.group_of(columns))
         signs = (matrix.signs_in, matrix.signs_out)
         codes, scales, group_scales, gains, residual_scale, proxy_error = ops().quantize_leech(
-            matrix.dense, hessian, *signs, code.shape, code.group, self.candidates, self.refinements, damping=self.damping
+            matrix.dense,
+            hessian,
+            *signs,
+            code.shape,
+            code.group,
+            self.candidates,
+            self.refinements,
+            damping=self.damping,
         )
         parts = {"codes": codes, "scales": scales, "group_scales": group_scales}
         if code.gain:
             parts["gains"] = gains
         if code.residual:
             parts["residual_scale"] = residual_scale
-        return Encoded(code, parts, code.dequantize(parts, columns, *signs), code.storage_bits(rows, columns), proxy_error)
+        return Encoded(
+            code, parts, code.dequantize(parts, columns, *signs), code.storage_bits(rows, columns), proxy_error
+        )
 
 
 @dataclass(frozen=True)
@@ -404,7 +415,9 @@ class E8PQuantizer(Quantizer):
             matrix.dense, hessian, *signs, code.group, self.refinements, damping=self.damping
         )
         parts = {"codes": codes, "scales": scales, "group_scales": group_scales}
-        return Encoded(code, parts, code.dequantize(parts, columns, *signs), code.storage_bits(rows, columns), proxy_error)
+        return Encoded(
+            code, parts, code.dequantize(parts, columns, *signs), code.storage_bits(rows, columns), proxy_error
+        )
 
 
 QUANTIZERS: dict[str, type[Quantizer]] = {

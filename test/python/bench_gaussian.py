@@ -11,12 +11,25 @@ from pathlib import Path
 
 
 def glvq(*arguments):
-    return subprocess.run([sys.executable, "-m", "glvq", "bench", "gaussian", *arguments], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "glvq", "bench", "gaussian", *arguments], capture_output=True, text=True
+    )
 
 
 with tempfile.TemporaryDirectory() as folder:
     plot = Path(folder) / "errors.png"
-    run = glvq("lattice", "trellis 6", "trellis 8", "additive 16", "binary 8", "--samples", "40000", "--json", "--plot", str(plot))
+    run = glvq(
+        "lattice",
+        "trellis 6",
+        "trellis 8",
+        "additive 16",
+        "binary 8",
+        "--samples",
+        "40000",
+        "--json",
+        "--plot",
+        str(plot),
+    )
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     rows = {row["code"]: row for row in report["codes"]}

@@ -43,7 +43,10 @@ weights += [Binary(rng, *case) for case in [
 
 
 def tensors_of(weight):
-    return {name: torch.from_numpy(part.view(np.int32) if part.dtype == np.uint32 else part) for name, part in weight.parts().items()}
+    return {
+        name: torch.from_numpy(part.view(np.int32) if part.dtype == np.uint32 else part)
+        for name, part in weight.parts().items()
+    }
 
 
 def refused(call, *words):
@@ -60,7 +63,8 @@ def refused(call, *words):
 texts = [str(WeightCode.parse(w.code)) for w in weights]
 assert texts == [w.code for w in weights]
 module = "".join(
-    f"func.func private @f{i}(!glvq.weight<{w.rows}x{w.columns}xf32, {text}>)\n" for i, (w, text) in enumerate(zip(weights, texts))
+    f"func.func private @f{i}(!glvq.weight<{w.rows}x{w.columns}xf32, {text}>)\n"
+    for i, (w, text) in enumerate(zip(weights, texts))
 )
 subprocess.run(["glvq-opt"], input=module, text=True, check=True, stdout=subprocess.DEVNULL)
 
@@ -108,7 +112,9 @@ with tempfile.TemporaryDirectory() as folder:
 
 refused(lambda: WeightCode.parse("#glvq.trellis<taps = 12, bits = 2>"), "malformed", "needs bits, taps, group")
 refused(lambda: WeightCode.parse("#glvq.trellis<taps = 33, bits = 2, group = 8>"), "taps are 1 to 32")
-refused(lambda: WeightCode.parse("#glvq.trellis<taps = 7, bits = 2, group = 8, nodes = additive>"), "even number of taps")
+refused(
+    lambda: WeightCode.parse("#glvq.trellis<taps = 7, bits = 2, group = 8, nodes = additive>"), "even number of taps"
+)
 refused(lambda: WeightCode.parse("#glvq.trellis<taps = 2, bits = 3, group = 8>"), "at most the number of taps")
 refused(lambda: WeightCode.parse("#glvq.trellis<taps = 8, bits = 3/2, group = 8>"), "malformed")
 refused(lambda: WeightCode.parse("#glvq.trellis<taps = 8, bits = [2 : 0], group = 8>"), "at least one slot")
@@ -120,7 +126,11 @@ refused(lambda: WeightCode.parse("#glvq.binary<dim = 8, bits = 3/0, group = 8>")
 # The operators check what they are given.
 trellis, part = WeightCode.parse(weights[0].code), tensors_of(weights[0])
 order = {**part, "order": torch.zeros(1, dtype=torch.int32) + 1}
-for bad, word in [({**part, "codes": part["codes"][1:]}, "words"), ({**part, "taps": part["taps"][:, 1:]}, "taps must be"), (order, "permutation")]:
+for bad, word in [
+    ({**part, "codes": part["codes"][1:]}, "words"),
+    ({**part, "taps": part["taps"][:, 1:]}, "taps must be"),
+    (order, "permutation"),
+]:
     try:
         trellis.dequantize(bad, 70)
     except RuntimeError as error:

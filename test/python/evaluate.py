@@ -31,7 +31,12 @@ assert scored["tokens"] == 24
 
 torch.manual_seed(0)
 config = transformers.LlamaConfig(
-    vocab_size=17, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=32
+    vocab_size=17,
+    hidden_size=16,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    max_position_embeddings=32,
 )
 model = transformers.LlamaForCausalLM(config).eval()
 ids = sample_windows(model, 5, 12, seed=1, batch=2)

@@ -86,7 +86,16 @@ class CompiledModule:
         _run([_tool("mlir-translate"), "--mlir-to-llvmir", base / "l.mlir", "-o", base / "m.ll"])
         _run([_tool("opt"), "-O1", base / "m.ll", "-o", base / "m.bc"])
         _run([_tool("llc"), "-O1", "-relocation-model=pic", "-filetype=obj", base / "m.bc", "-o", base / "m.o"])
-        _run([os.environ.get("CC") or shutil.which("cc") or _tool("clang"), "-shared", base / "m.o", "-o", base / "m.so", "-lm"])
+        _run(
+            [
+                os.environ.get("CC") or shutil.which("cc") or _tool("clang"),
+                "-shared",
+                base / "m.o",
+                "-o",
+                base / "m.so",
+                "-lm",
+            ]
+        )
         # Copies of strided buffers are calls of MLIR's runner utilities.
         utilities = Path(_tool("mlir-opt")).resolve().parent.parent / "lib" / "libmlir_c_runner_utils.so"
         ctypes.CDLL(str(utilities), mode=ctypes.RTLD_GLOBAL)

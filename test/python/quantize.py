@@ -156,11 +156,10 @@ def test_same_bytes(folder):
     assert (folder / "a" / "model.safetensors").read_bytes() != (folder / "b" / "model.safetensors").read_bytes()
     # The operator itself gives the same for any number of threads.
     w, x = torch.randn(80, 64), torch.randn(500, 64)
-    results = []
+    results, hessian = [], (x.T @ x) / 500
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(ops().quantize_lattice(w, (x.T @ x) / 500 if not results else h, None, None, [3], 8, 32))
-        h = (x.T @ x) / 500 if threads == 1 else h
+        results.append(ops().quantize_lattice(w, hessian, None, None, [3], 8, 32))
     torch.set_num_threads(1)
     assert all(torch.equal(a, b) for r in results[1:] for a, b in zip(results[0][:3], r[:3]))
 
@@ -270,7 +269,9 @@ def test_refusals(folder):
         return lambda: checkpoint.open(bad)
 
     name = "model.layers.1.mlp.down_proj.weight"
-    refused(with_config(lambda q: q["weights"][name].update(code="#glvq.warp<shells = 12>")), name, "unknown weight code")
+    refused(
+        with_config(lambda q: q["weights"][name].update(code="#glvq.warp<shells = 12>")), name, "unknown weight code"
+    )
     refused(with_config(lambda q: q["weights"][name].update(shape=[32])), name, "shape")
     refused(with_config(lambda q: q.update(version=99)), "version 99")
     refused(with_config(lambda q: q.update(quant_method="gptq")), "not quantized by glvq")
@@ -280,11 +281,20 @@ def test_refusals(folder):
     model = build("llama")
     refused(lambda: quantization.quantize_model(model, None, good, bits=2), "exists", "--force")
     refused(lambda: quantization.quantize_model(model, None, folder / "x", bits=9), "bits must be 1 to 8")
-    refused(lambda: quantization.quantize_model(model, None, folder / "x", quantizer=LatticeQuantizer(group=12)), "multiple of the dimension")
+    refused(
+        lambda: quantization.quantize_model(model, None, folder / "x", quantizer=LatticeQuantizer(group=12)),
+        "multiple of the dimension",
+    )
     refused(lambda: quantization.quantize_model(model, None, folder / "x", length=999), "context of 64")
-    refused(lambda: quantization.quantize_model(model, None, folder / "x", calibration="text", length=8), "no tokenizer")
+    refused(
+        lambda: quantization.quantize_model(model, None, folder / "x", calibration="text", length=8), "no tokenizer"
+    )
     model.model.layers[1].mlp.up_proj.weight.data[0, 0] = float("nan")
-    refused(lambda: quantization.quantize_model(model, None, folder / "x", windows=2, length=8), "layers.1.mlp.up_proj.weight", "finite")
+    refused(
+        lambda: quantization.quantize_model(model, None, folder / "x", windows=2, length=8),
+        "layers.1.mlp.up_proj.weight",
+        "finite",
+    )
     blocked = folder / "blocked"
     blocked.write_text("a file, not a folder")
     refused(lambda: quantization.quantize_module(build("gpt2"), [], blocked / "x"), "cannot be written")

@@ -126,7 +126,8 @@ LogicalResult makeArgument(StringRef text, unsigned index, Type type,
   }
   NpyArray array = ::glvq::readNpy(text.str());
   std::optional<glvq_dtype> dtype = getDtype(memref.getElementType());
-  bool fits = dtype && *dtype == array.dtype && memref.getLayout().isIdentity() &&
+  bool fits = dtype && *dtype == array.dtype &&
+              memref.getLayout().isIdentity() &&
               static_cast<size_t>(memref.getRank()) == array.shape.size();
   for (size_t i = 0; fits && i != array.shape.size(); ++i)
     fits = memref.isDynamicDim(i) || memref.getDimSize(i) == array.shape[i];
@@ -137,8 +138,7 @@ LogicalResult makeArgument(StringRef text, unsigned index, Type type,
                 wanted);
   }
   void *data = emulator::getHostMemory().allocate(
-      array.data.size(),
-      ("argument " + Twine(index) + ", " + text).str());
+      array.data.size(), ("argument " + Twine(index) + ", " + text).str());
   std::memcpy(data, array.data.data(), array.data.size());
   words = describe(data, array.shape);
   return success();
@@ -163,8 +163,7 @@ std::vector<std::pair<std::string, uint64_t>>
 exportConstants(llvm::Module &module) {
   std::vector<std::pair<std::string, uint64_t>> constants;
   for (llvm::GlobalVariable &variable : module.globals()) {
-    if (!variable.hasInitializer() ||
-        variable.getName().starts_with("llvm.") ||
+    if (!variable.hasInitializer() || variable.getName().starts_with("llvm.") ||
         !(variable.hasLocalLinkage() || variable.hasExternalLinkage()))
       continue;
     std::string name = ("glvq.constant." + variable.getName()).str();
@@ -205,8 +204,9 @@ LogicalResult run(CommandLine &options) {
   std::vector<std::pair<std::string, uint64_t>> constants;
   ExecutionEngineOptions engineOptions;
   engineOptions.jitCodeGenOptLevel = llvm::CodeGenOptLevel::None;
-  auto translate = [&](Operation *op, llvm::LLVMContext &llvmContext)
-      -> std::unique_ptr<llvm::Module> {
+  auto translate =
+      [&](Operation *op,
+          llvm::LLVMContext &llvmContext) -> std::unique_ptr<llvm::Module> {
     std::unique_ptr<llvm::Module> translated =
         translateModuleToLLVMIR(op, llvmContext);
     if (translated)

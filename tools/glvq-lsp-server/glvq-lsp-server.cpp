@@ -4,8 +4,8 @@
 
 #include "glvq/InitAllDialects.h"
 #include "mlir/IR/DialectRegistry.h"
-#include "llvm/Support/LogicalResult.h"
 #include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"
+#include "llvm/Support/LogicalResult.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;

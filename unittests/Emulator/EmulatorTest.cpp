@@ -16,7 +16,8 @@ namespace {
 /// A device with one kernel, named `k`; %t is the number of the thread.
 class Device {
 public:
-  explicit Device(const std::string &body, const std::string &declarations = "") {
+  explicit Device(const std::string &body,
+                  const std::string &declarations = "") {
     std::string ir =
         "target triple = \"nvptx64-nvidia-cuda\"\n"
         "declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()\n" +
@@ -39,7 +40,8 @@ public:
     return llvm::toString(launch(*module->lookup("k"), {}, {threads, 1, 1}, 0,
                                  arguments, memory));
   }
-  template <typename T> T *allocate(size_t count) {
+  template <typename T>
+  T *allocate(size_t count) {
     return static_cast<T *>(memory.allocate(count * sizeof(T), "array"));
   }
 
@@ -66,11 +68,11 @@ std::string storeFour(const std::string &type) {
   std::string text = "  %first = mul i32 %t, 4\n";
   for (int i = 0; i != 4; ++i) {
     std::string n = std::to_string(i);
-    text += "  %r" + n + " = extractvalue {" + type + ", " + type + ", " +
-            type + ", " + type + "} %d, " + n + "\n  %s" + n +
-            " = add i32 %first, " + n + "\n  %b" + n +
-            " = getelementptr i32, ptr addrspace(1) %q, i32 %s" + n +
-            "\n  store " + type + " %r" + n + ", ptr addrspace(1) %b" + n + "\n";
+    text +=
+        "  %r" + n + " = extractvalue {" + type + ", " + type + ", " + type +
+        ", " + type + "} %d, " + n + "\n  %s" + n + " = add i32 %first, " + n +
+        "\n  %b" + n + " = getelementptr i32, ptr addrspace(1) %q, i32 %s" + n +
+        "\n  store " + type + " %r" + n + ", ptr addrspace(1) %b" + n + "\n";
   }
   return text;
 }
@@ -221,9 +223,10 @@ TEST(Emulator, ScalarInstructions) {
   %down = call i32 @llvm.nvvm.shfl.sync.down.i32(i32 -1, i32 %t, i32 3, i32 31)
   %index = call i32 @llvm.nvvm.shfl.sync.idx.i32(i32 -1, i32 %t, i32 5, i32 31)
   %sum = call i32 @llvm.nvvm.redux.sync.add(i32 %t, i32 -1)
-)" + storeOne("%dp", 0, 6) + storeOne("%prmt", 1, 6) +
-                    storeOne("%up", 2, 6) + storeOne("%down", 3, 6) +
-                    storeOne("%index", 4, 6) + storeOne("%sum", 5, 6),
+)" + storeOne("%dp", 0, 6) +
+                    storeOne("%prmt", 1, 6) + storeOne("%up", 2, 6) +
+                    storeOne("%down", 3, 6) + storeOne("%index", 4, 6) +
+                    storeOne("%sum", 5, 6),
                 R"(
 declare i32 @llvm.nvvm.idp4a.u.s(i32, i32, i32)
 declare i32 @llvm.nvvm.prmt(i32, i32, i32)
@@ -294,7 +297,8 @@ TEST(Emulator, InvalidIR) {
 
 TEST(Emulator, LaunchLimits) {
   Device device("");
-  EXPECT_EQ(device.run(nullptr, nullptr, 2048),
-            "kernel 'k': bad block (2048, 1, 1): 1 to 1024 threads are possible");
+  EXPECT_EQ(
+      device.run(nullptr, nullptr, 2048),
+      "kernel 'k': bad block (2048, 1, 1): 1 to 1024 threads are possible");
 }
 } // namespace

@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Gaussian.h"
 #include "glvq/Lattice/BinaryEncoder.h"
+#include "Gaussian.h"
 
 #include <gtest/gtest.h>
 
@@ -33,8 +33,8 @@ static double gaussianError(const std::vector<float> &generator, int64_t dim,
 }
 
 // The errors of binary codes of 2 bits on N(0, 1): 0.0910 at 8 dimensions after
-// a longer fit (glvq bench gaussian), and less with more of them, against 0.1188
-// of any square generator.
+// a longer fit (glvq bench gaussian), and less with more of them, against
+// 0.1188 of any square generator.
 TEST(BinaryEncoder, GaussianErrors) {
   EXPECT_LT(gaussianError(learnGaussianGenerator(8, 16, 2000, 4, 32, 1), 8, 16,
                           64, 2000),

@@ -98,7 +98,6 @@ TEST(BinaryLayout, RefusesWhatCannotBeStored) {
             "a group of 32 columns is not a whole number of points of 5");
   EXPECT_EQ(reason(4, {{33, 2}}),
             "points of 33 bits; points of 4 columns have 1 to 32");
-  EXPECT_EQ(reason(4, {{8, 3}}),
-            "the runs of widths do not add up to 2 slots");
+  EXPECT_EQ(reason(4, {{8, 3}}), "the runs of widths do not add up to 2 slots");
   EXPECT_EQ(reason(4, {{8, 1}}), "the runs of widths cover 1 slots of 2");
 }

@@ -4,10 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Learning/BinaryQuantizer.h"
 #include "Gaussian.h"
 #include "Quantization.h"
 #include "glvq/Lattice/BinaryLayout.h"
-#include "glvq/Learning/BinaryQuantizer.h"
 
 #include <gtest/gtest.h>
 
@@ -69,7 +69,8 @@ TEST(BinaryQuantizer, RaggedMixedAndZero) {
   options.group = 12;
   options.pointBits = {17, 9, 9, 24};
   constexpr int64_t rows = 37, columns = 47;
-  std::vector<float> w = gaussian(rows * columns, 3), h = hessianOf(columns, 0.5);
+  std::vector<float> w = gaussian(rows * columns, 3),
+                     h = hessianOf(columns, 0.5);
   std::fill_n(w.begin() + 5 * columns, columns, 0.0f);
   auto result = quantizeBinary(w, rows, columns, h, options, serial);
   EXPECT_EQ(result.order, (std::vector<int32_t>{1, 2, 0, 3}));
@@ -98,9 +99,9 @@ TEST(BinaryQuantizer, SingularAndTiny) {
                    options),
             zero);
   std::vector<float> one = {0.7f};
-  EXPECT_NEAR(decode(quantizeBinary(one, 1, 1, {}, options, serial), 1, 1,
-                     options)[0],
-              0.7f, 0.05f);
+  EXPECT_NEAR(
+      decode(quantizeBinary(one, 1, 1, {}, options, serial), 1, 1, options)[0],
+      0.7f, 0.05f);
 }
 
 TEST(BinaryQuantizer, RefusesBadInput) {

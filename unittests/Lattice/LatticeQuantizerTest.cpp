@@ -4,9 +4,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Learning/LatticeQuantizer.h"
 #include "Gaussian.h"
 #include "Quantization.h"
-#include "glvq/Learning/LatticeQuantizer.h"
 #include "glvq/Lattice/Lattice.h"
 
 #include <gtest/gtest.h>
@@ -20,8 +20,8 @@ using namespace glvq::learning;
 static std::vector<float> decode(const LatticeQuantizerResult &r, int64_t rows,
                                  int64_t columns,
                                  const LatticeQuantizerOptions &options) {
-  auto layout = lattice::CodeLayout::create(columns, options.dim, options.group,
-                                            r.runs);
+  auto layout =
+      lattice::CodeLayout::create(columns, options.dim, options.group, r.runs);
   EXPECT_TRUE(layout);
   std::vector<float> out(rows * columns);
   for (int64_t row = 0; row < rows; ++row)

@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Gaussian.h"
 #include "glvq/Lattice/Lattice.h"
+#include "Gaussian.h"
 
 #include <gtest/gtest.h>
 
@@ -203,9 +203,8 @@ TEST(Lattice, DecodeRow) {
             companders, out);
   // Slot 1 (width 2): z + 1/2 = -1.5 -.5 .5 1.5; G = [2 1; 0 1], y (1 + |y|/2).
   auto f = [](float y) { return 0.5f * y * (1 + 0.5f * std::abs(y)); };
-  std::vector<float> expected = {f(-3.5f), f(-0.5f), f(2.5f), f(1.5f),
-                                 -0.25f,   0.25f,    0.25f,   -0.25f,
-                                 3.5f,     -10.5f};
+  std::vector<float> expected = {f(-3.5f), f(-0.5f), f(2.5f), f(1.5f), -0.25f,
+                                 0.25f,    0.25f,    -0.25f,  3.5f,    -10.5f};
   for (int i = 0; i < 10; ++i)
     EXPECT_FLOAT_EQ(out[i], expected[i]) << i;
 }

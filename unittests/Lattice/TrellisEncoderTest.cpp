@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Gaussian.h"
 #include "glvq/Lattice/TrellisEncoder.h"
+#include "Gaussian.h"
 
 #include <gtest/gtest.h>
 
@@ -64,13 +64,19 @@ TEST(TrellisEncoder, AdditiveTables) {
 // Against all sequences, for windows with and without full lanes, widths and
 // weights.
 TEST(TrellisEncoder, IsExact) {
-  for (auto [window, bits] : {std::pair(3u, 1u), {4u, 2u}, {5u, 3u}, {6u, 1u},
-                              {7u, 5u}, {4u, 4u}, {8u, 2u}}) {
+  for (auto [window, bits] : {std::pair(3u, 1u),
+                              {4u, 2u},
+                              {5u, 3u},
+                              {6u, 1u},
+                              {7u, 5u},
+                              {4u, 4u},
+                              {8u, 2u}}) {
     std::vector<float> nodes = gaussian(size_t(1) << window, 7 + window);
     TrellisEncoder encoder(nodes, bits);
     size_t count = std::max<size_t>(1, (15 - window) / bits);
     for (unsigned seed = 0; seed < 4; ++seed) {
-      std::vector<float> x = gaussian(count, seed), w = gaussian(count, seed + 9);
+      std::vector<float> x = gaussian(count, seed),
+                         w = gaussian(count, seed + 9);
       for (float &v : w)
         v *= v;
       unsigned total = window + bits * (count - 1);
@@ -78,8 +84,8 @@ TEST(TrellisEncoder, IsExact) {
       for (uint32_t code = 0; code < 1u << total; ++code) {
         double sum = 0;
         for (size_t t = 0; t < count; ++t) {
-          uint32_t state = code >> (total - window - bits * t) &
-                           ((1u << window) - 1);
+          uint32_t state =
+              code >> (total - window - bits * t) & ((1u << window) - 1);
           double miss = x[t] - nodes[state];
           sum += w[t] * miss * miss;
         }

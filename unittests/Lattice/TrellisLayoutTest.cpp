@@ -43,8 +43,8 @@ TEST(TrellisLayout, SizesAsTheFormatSays) {
   EXPECT_EQ(mixed.getRuns()[1].columns, 38);
   EXPECT_EQ(mixed.getRuns()[1].firstWord, 21);
   EXPECT_EQ(mixed.getNumWords(), 21 + (3 * 10 + 9) * 2);
-  EXPECT_EQ(mixed.getStorageBits(), mixed.getNumWords() * 32 + 2 * 12 * 32 +
-                                        10 * 16 + 3 * 16 + 3 * 32);
+  EXPECT_EQ(mixed.getStorageBits(),
+            mixed.getNumWords() * 32 + 2 * 12 * 32 + 10 * 16 + 3 * 16 + 3 * 32);
 }
 
 TEST(TrellisLayout, ColumnsGoRoundAndTouchNoOther) {

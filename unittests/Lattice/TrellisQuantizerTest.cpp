@@ -4,10 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "glvq/Learning/TrellisQuantizer.h"
 #include "Gaussian.h"
 #include "Quantization.h"
 #include "glvq/Lattice/TrellisLayout.h"
-#include "glvq/Learning/TrellisQuantizer.h"
 
 #include <gtest/gtest.h>
 
@@ -101,13 +101,13 @@ TEST(TrellisQuantizer, RaggedMixedAndZero) {
 TEST(TrellisQuantizer, TinyMatrices) {
   TrellisQuantizerOptions options;
   options.bits = {4};
-  for (auto [rows, columns] : {std::pair<int64_t, int64_t>(1, 1), {1, 40},
-                               {40, 1}, {3, 2}}) {
+  for (auto [rows, columns] :
+       {std::pair<int64_t, int64_t>(1, 1), {1, 40}, {40, 1}, {3, 2}}) {
     std::vector<float> w = gaussian(rows * columns, 5);
     auto result = quantizeTrellis(w, rows, columns, {}, options, serial);
-    EXPECT_LT(relativeLoss(w, decode(result, rows, columns, options), columns,
-                           {}),
-              0.02)
+    EXPECT_LT(
+        relativeLoss(w, decode(result, rows, columns, options), columns, {}),
+        0.02)
         << rows << " x " << columns;
   }
 }

@@ -1,4 +1,5 @@
-//===- BinaryLayout.h - How the bits of binary codes lie in words -*- C++ -*-===//
+//===- BinaryLayout.h - How the bits of binary codes lie in words -*- C++
+//-*-===//
 //
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //

@@ -1,4 +1,5 @@
-//===- CodeLayout.h - How the fields of lattice codes lie in words *- C++ -*-===//
+//===- CodeLayout.h - How the fields of lattice codes lie in words *- C++
+//-*-===//
 //
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //

@@ -39,8 +39,7 @@ std::vector<FieldPiece> getFieldPieces(int64_t bits, int64_t step);
 /// beyond its words and rows beyond the last one are zeros. `tiles` gets
 /// ceil(rows / 16) tiles of 16 getInterleavedWords(columns, bits) words.
 void interleave(const uint32_t *codes, int64_t rows, int64_t rowWords,
-                int64_t stride, int64_t columns, int64_t bits,
-                uint32_t *tiles);
+                int64_t stride, int64_t columns, int64_t bits, uint32_t *tiles);
 
 } // namespace glvq::lattice
 

@@ -88,8 +88,7 @@ public:
 
   /// Adds metric (x) zz to the normal matrix: metric and zz are d x d, for a
   /// cross term metric = H[c, c'] and zz = sum z_c z_c'^T.
-  void addQuadratic(std::span<const double> metric,
-                    std::span<const double> zz);
+  void addQuadratic(std::span<const double> metric, std::span<const double> zz);
   /// Adds sum (D t) z^T, d x d, to the right-hand side.
   void addLinear(std::span<const double> metricTz);
   /// Adds one pair in the Euclidean metric.

@@ -45,16 +45,19 @@ std::vector<float> makeAdditiveNodes(std::span<const float> tables);
 /// zeros. `length` is `bits` + 1 to maxTrellisTaps.
 std::vector<float> getGaussianTaps(unsigned length, unsigned bits);
 
-/// The two tables, of 2^(window/2) entries each, for such data: learned ones for
-/// 16 bits and 2 bits a weight, else those of the taps, for a fit to start from.
+/// The two tables, of 2^(window/2) entries each, for such data: learned ones
+/// for 16 bits and 2 bits a weight, else those of the taps, for a fit to start
+/// from.
 std::vector<float> getGaussianTables(unsigned window, unsigned bits);
 
 /// Begins arrays at a cache line, so that vectors of 64 bytes never
 /// straddle two.
-template <typename T> struct AlignedAllocator {
+template <typename T>
+struct AlignedAllocator {
   using value_type = T;
   AlignedAllocator() = default;
-  template <typename U> AlignedAllocator(const AlignedAllocator<U> &) {}
+  template <typename U>
+  AlignedAllocator(const AlignedAllocator<U> &) {}
   T *allocate(size_t count) {
     return static_cast<T *>(
         ::operator new(count * sizeof(T), std::align_val_t(64)));

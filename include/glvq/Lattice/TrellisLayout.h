@@ -1,4 +1,5 @@
-//===- TrellisLayout.h - How the bits of trellis codes lie in words -*- C++ -*-===//
+//===- TrellisLayout.h - How the bits of trellis codes lie in words -*- C++
+//-*-===//
 //
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //

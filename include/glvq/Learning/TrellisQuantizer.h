@@ -55,9 +55,9 @@ struct TrellisQuantizerOptions {
 struct TrellisQuantizerResult {
   /// Widths per slot, for the code attribute.
   std::vector<lattice::WidthRun> runs;
-  std::vector<int32_t> codes;     ///< as lattice::TrellisLayout stores them
-  std::vector<float> nodes;       ///< taps [runs, L] or tables [runs, 2, 2^(L/2)]
-  std::vector<float> scales;      ///< [rows], float16 values
+  std::vector<int32_t> codes; ///< as lattice::TrellisLayout stores them
+  std::vector<float> nodes;   ///< taps [runs, L] or tables [runs, 2, 2^(L/2)]
+  std::vector<float> scales;  ///< [rows], float16 values
   std::vector<float> groupScales; ///< [slots], float16 values
   std::vector<int32_t> order;     ///< [slots] when widths are mixed, else empty
   /// tr(E H E^T) / tr(W H W^T) with the damped H.

@@ -56,8 +56,9 @@ struct LowerToNVVMOptions : PassPipelineOptions<LowerToNVVMOptions> {
           "(cubin) or fatbin; the last two need ptxas")};
   Option<std::string> activations{
       *this, "activations", llvm::cl::init("int8"),
-      llvm::cl::desc("What products with linear codes read: int8 (rounded, with "
-                     "a factor for each token), f16, or f32")};
+      llvm::cl::desc(
+          "What products with linear codes read: int8 (rounded, with "
+          "a factor for each token), f16, or f32")};
 };
 
 /// Lowers products with encoded weights and rotations to a `gpu.binary` for an

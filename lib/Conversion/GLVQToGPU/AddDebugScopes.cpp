@@ -32,8 +32,9 @@ struct AddDebugScopes
       auto line = loc->findInstanceOf<FileLineColLoc>();
       StringRef path = line ? line.getFilename().getValue() : "<unknown>";
       unsigned number = line ? line.getLine() : 1;
-      auto file = LLVM::DIFileAttr::get(context, llvm::sys::path::filename(path),
-                                        llvm::sys::path::parent_path(path));
+      auto file =
+          LLVM::DIFileAttr::get(context, llvm::sys::path::filename(path),
+                                llvm::sys::path::parent_path(path));
       auto unit = LLVM::DICompileUnitAttr::get(
           DistinctAttr::create(UnitAttr::get(context)), llvm::dwarf::DW_LANG_C,
           file, StringAttr::get(context, "glvq"), /*isOptimized=*/true,

@@ -62,8 +62,8 @@ struct AllocateOnDevice
         return gpu::WaitOp::create(b, loc, token, ValueRange()).getAsyncToken();
       };
       if (auto dealloc = dyn_cast<memref::DeallocOp>(op)) {
-        auto freed = gpu::DeallocOp::create(b, loc, token, begin(),
-                                            dealloc.getMemref());
+        auto freed =
+            gpu::DeallocOp::create(b, loc, token, begin(), dealloc.getMemref());
         gpu::WaitOp::create(b, loc, Type(), freed.getAsyncToken());
       } else {
         auto alloc = cast<memref::AllocOp>(op);

@@ -170,10 +170,11 @@ LogicalResult Lowering::lower(MatmulOp op) {
     // The reference lowering takes what is left, on the host.
     remark::missed(op.getLoc(),
                    remark::RemarkOpts::name("ConvertToGPU").category("glvq"))
-        << (integer ? "product is not for the GPU: integers are multiplied with "
-                      "int8 or f16 activations only"
-                    : "product is not for the GPU: its code has no kernel there "
-                      "and is not linear, or was not folded");
+        << (integer
+                ? "product is not for the GPU: integers are multiplied with "
+                  "int8 or f16 activations only"
+                : "product is not for the GPU: its code has no kernel there "
+                  "and is not linear, or was not folded");
     return success();
   }
   int64_t columns = op.getWeightType().getShape()[1];
@@ -332,7 +333,7 @@ LogicalResult Lowering::lowerInteger(MatmulOp op, PackedIntegerAttr code) {
   KernelBuilder b(op.getLoc(), op);
   bool onTensors = isa<TensorType>(op.getInit().getType());
   config->initType = config->outputType = initType.getElementType();
-  config->initial = !onTensors            ? Initial::InPlace
+  config->initial = !onTensors             ? Initial::InPlace
                     : isZero(op.getInit()) ? Initial::Zero
                                            : Initial::Buffer;
   FailureOr<Value> codes = getInput(b, op, op.getCodes());
@@ -365,9 +366,9 @@ LogicalResult Lowering::lowerInteger(MatmulOp op, PackedIntegerAttr code) {
   Value factors = getPointer(b, allocate({batch}, b.f32()));
   Value sums = getPointer(b, allocate({batch}, isInt8 ? b.i32() : b.f32()));
 
-  std::string shape =
-      std::string(isInt8 ? "int8," : "f16,") + std::to_string(layout.bits) +
-      "," + std::to_string(layout.columns) + ",";
+  std::string shape = std::string(isInt8 ? "int8," : "f16,") +
+                      std::to_string(layout.bits) + "," +
+                      std::to_string(layout.columns) + ",";
   gpu::GPUFuncOp quantize = getKernel(
       op.getLoc(), "quantize",
       shape + toString(TypeAttr::get(inputType.getElementType())),
@@ -556,13 +557,14 @@ struct ConvertGLVQToGPU
     }
     std::optional<Activations> rounding;
     if (activations != "f32")
-      rounding = activations == "int8" ? Activations::Int8
-                                       : Activations::Float16;
+      rounding =
+          activations == "int8" ? Activations::Int8 : Activations::Float16;
     Lowering lowering(getOperation(), rounding);
     for (Operation *op : ops) {
-      LogicalResult lowered = llvm::TypeSwitch<Operation *, LogicalResult>(op)
-                         .Case<MatmulOp, FoldOp, HadamardOp>(
-                             [&](auto op) { return lowering.lower(op); });
+      LogicalResult lowered =
+          llvm::TypeSwitch<Operation *, LogicalResult>(op)
+              .Case<MatmulOp, FoldOp, HadamardOp>(
+                  [&](auto op) { return lowering.lower(op); });
       if (failed(lowered))
         return signalPassFailure();
     }

@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-//   quantize: x ──► bytes or halves q, a factor for each token, the sum of its q
-//   product:  y = factor (sum_c u_c q_c - (2^bits - 1) / 2 sum_c q_c)
+//   quantize: x ──► bytes or halves q, a factor for each token, the sum of its
+//   q product:  y = factor (sum_c u_c q_c - (2^bits - 1) / 2 sum_c q_c)
 //
 // The sums of bytes are integers, and exact.
 //
@@ -26,16 +26,15 @@ static constexpr int64_t warps = blockSize / warpSize;
 
 static MemRefType getWorkgroupType(KernelBuilder &b, ArrayRef<int64_t> shape,
                                    Type elementType) {
-  return MemRefType::get(shape, elementType, MemRefLayoutAttrInterface(),
-                         gpu::AddressSpaceAttr::get(
-                             b.getContext(), gpu::AddressSpace::Workgroup));
+  return MemRefType::get(
+      shape, elementType, MemRefLayoutAttrInterface(),
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup));
 }
 
 /// Combines the values of all threads of the block; every thread gets the
 /// result. `scratch` has an element for each warp.
-static Value
-reduceBlock(KernelBuilder &b, Value value, Value scratch,
-            function_ref<Value(Value, Value)> combine) {
+static Value reduceBlock(KernelBuilder &b, Value value, Value scratch,
+                         function_ref<Value(Value, Value)> combine) {
   for (int64_t offset = warpSize / 2; offset; offset /= 2)
     value = combine(value, gpu::ShuffleOp::create(b, value, offset, warpSize,
                                                   gpu::ShuffleMode::XOR)
@@ -93,8 +92,8 @@ void gpukernels::buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
   Value limit = b.constant(isInt8 ? 127.0f : 1.0f), zero = b.constant(0.0f);
   Value isZero =
       arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, largest, zero);
-  Value inverse = b.select(isZero, zero,
-                           arith::DivFOp::create(b, limit, largest));
+  Value inverse =
+      b.select(isZero, zero, arith::DivFOp::create(b, limit, largest));
 
   Value none = b.constant(int64_t(0));
   auto round = [&](Value value, Value inside) -> Value {
@@ -107,8 +106,8 @@ void gpukernels::buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
   };
   int64_t stride = layout.columnStride(), perWord = layout.perWord();
   Value sum = b.loop(
-      thread, b.constant(layout.tokenWords()), threads,
-      {isInt8 ? none : zero}, [&](Value word, ValueRange in) {
+      thread, b.constant(layout.tokenWords()), threads, {isInt8 ? none : zero},
+      [&](Value word, ValueRange in) {
         // Which word of codes this one meets, and which of its fields.
         Value codeWord = b.div(word, stride), index = b.rem(word, stride);
         if (isInt8 && layout.inPlace) {
@@ -125,8 +124,9 @@ void gpukernels::buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
             position = none;
           for (int64_t i = 0; layout.inPlace && i != stride; ++i)
             if (int64_t shift = layout.halfShift(i))
-              position = b.select(b.equal(index, i),
-                                  b.constant(i * layout.bits - shift), position);
+              position =
+                  b.select(b.equal(index, i),
+                           b.constant(i * layout.bits - shift), position);
           auto powerOfTwo = [&](Value exponent) -> Value {
             Value biased = b.add(exponent, b.constant(int64_t(127)));
             return arith::BitcastOp::create(
@@ -155,8 +155,7 @@ void gpukernels::buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
             Value back = arith::ExtFOp::create(b, b.f32(), half);
             total = b.fma(back, inversePower, total);
             part = arith::ExtUIOp::create(
-                b, b.i32(),
-                arith::BitcastOp::create(b, b.getI16Type(), half));
+                b, b.i32(), arith::BitcastOp::create(b, b.getI16Type(), half));
           }
           part = b.shl(part, 32 / perWord * i);
           bits = bits ? b.bitOr(bits, part) : part;
@@ -164,10 +163,9 @@ void gpukernels::buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
         LLVM::StoreOp::create(b, bits, b.address(q, b.i32(), word));
         return SmallVector<Value>{total};
       })[0];
-  sum = reduceBlock(b, sum, kernel.getWorkgroupAttributions()[1],
-                    [&](Value u, Value v) {
-                      return isInt8 ? b.add(u, v) : b.addf(u, v);
-                    });
+  sum = reduceBlock(
+      b, sum, kernel.getWorkgroupAttributions()[1],
+      [&](Value u, Value v) { return isInt8 ? b.add(u, v) : b.addf(u, v); });
   b.ifThen(b.equal(thread, 0), [&] {
     b.store(arith::DivFOp::create(b, largest, limit), kernel.getArgument(2),
             b.f32(), token);
@@ -188,10 +186,10 @@ void gpukernels::buildFoldOpKernel(KernelBuilder &b, gpu::GPUModuleOp module,
   gpu::GPUFuncOp kernel = b.startKernel(module, name, parameters);
   Value token = b.widen(b.blockId(gpu::Dimension::x));
   auto rowOf = [&](Value array, Type element, int64_t length) {
-    return b.address(array, element,
-                     arith::MulIOp::create(b, token,
-                                           arith::ConstantIntOp::create(
-                                               b, b.getI64Type(), length)));
+    return b.address(
+        array, element,
+        arith::MulIOp::create(
+            b, token, arith::ConstantIntOp::create(b, b.getI64Type(), length)));
   };
   Value x = rowOf(kernel.getArgument(0), inputType, columns);
   Value generators = kernel.getArgument(1);
@@ -204,8 +202,8 @@ void gpukernels::buildFoldOpKernel(KernelBuilder &b, gpu::GPUModuleOp module,
     Value field = b.rem(inSlot, run.fields);
     // The last slot may have fewer columns; after them comes padding.
     int64_t last = run.slots.columns - (run.slots.count - 1) * group;
-    Value limit = b.select(b.equal(slot, run.slots.count - 1),
-                           b.constant(last), b.constant(group));
+    Value limit = b.select(b.equal(slot, run.slots.count - 1), b.constant(last),
+                           b.constant(group));
     Value left = b.sub(b.max(limit, point), point);
     Value count = b.min(b.constant(run.dim), left);
     slot = b.add(slot, run.slots.first);
@@ -214,14 +212,14 @@ void gpukernels::buildFoldOpKernel(KernelBuilder &b, gpu::GPUModuleOp module,
       source = b.load(kernel.getArgument(2), b.i32(), slot);
     Value column = b.add(b.mul(source, group), point);
     Value matrix = b.add(b.mul(slot, run.dim * run.fields), field);
-    Value sum = b.loop(
-        b.constant(int64_t(0)), count, b.constant(int64_t(1)),
-        {b.constant(0.0f)}, [&](Value i, ValueRange in) {
-          Value entry = b.load(generators, b.getF16Type(),
-                               b.add(matrix, b.mul(i, run.fields)));
-          return SmallVector<Value>{
-              b.fma(entry, b.load(x, inputType, b.add(column, i)), in[0])};
-        })[0];
+    Value sum =
+        b.loop(b.constant(int64_t(0)), count, b.constant(int64_t(1)),
+               {b.constant(0.0f)}, [&](Value i, ValueRange in) {
+                 Value entry = b.load(generators, b.getF16Type(),
+                                      b.add(matrix, b.mul(i, run.fields)));
+                 return SmallVector<Value>{b.fma(
+                     entry, b.load(x, inputType, b.add(column, i)), in[0])};
+               })[0];
     b.store(sum, folded, b.f32(), place);
   });
 }
@@ -304,8 +302,8 @@ private:
       for (int64_t tile = 0; tile != tiles; ++tile) {
         // Words w and w + 1 of both rows, in the order of the fragment.
         SmallVector<Value, 4> whole = {
-            words[2 * tile][w], words[2 * tile + 1][w],
-            words[2 * tile][w + 1], words[2 * tile + 1][w + 1]};
+            words[2 * tile][w], words[2 * tile + 1][w], words[2 * tile][w + 1],
+            words[2 * tile + 1][w + 1]};
         for (int64_t field = 0; field != perByte; ++field) {
           // Of single bits, the upper four are shifted down: eight sets would
           // take too many registers.
@@ -318,8 +316,9 @@ private:
             a.push_back(layout.bits == 8
                             ? word
                             : b.bitAnd(word, inEachByte(getShift(set))));
-          multiply(a, {bytes[w * perByte + 2 * field],
-                       bytes[w * perByte + 2 * field + 1]},
+          multiply(a,
+                   {bytes[w * perByte + 2 * field],
+                    bytes[w * perByte + 2 * field + 1]},
                    sums.slice((tile * sets + set) * 4, 4));
         }
       }
@@ -349,7 +348,8 @@ private:
     // way are masked away at the end.
     auto join = [&](Value low, int64_t shift, int64_t lowMask) -> Value {
       Value high = b.shl(low, shift);
-      return b.bitOr(b.bitAnd(low, lowMask), b.bitAnd(high, ~lowMask & 0xffffffff));
+      return b.bitOr(b.bitAnd(low, lowMask),
+                     b.bitAnd(high, ~lowMask & 0xffffffff));
     };
     x = join(x, 16 - 2 * bits, 0x0000ffff);
     x = join(x, 8 - bits, 0x00ff00ff);
@@ -378,8 +378,8 @@ private:
         });
       };
       d = NVVM::MmaOp::create(
-          b, results, asHalves(a), asHalves(activations),
-          SmallVector<Value>(c), ArrayRef<int64_t>{16, 8, 16},
+          b, results, asHalves(a), asHalves(activations), SmallVector<Value>(c),
+          ArrayRef<int64_t>{16, 8, 16},
           /*b1Op=*/std::nullopt, /*intOverflow=*/std::nullopt,
           /*multiplicandPtxTypes=*/std::nullopt, layouts);
     }
@@ -439,8 +439,8 @@ void gpukernels::buildIntegerMatmulKernel(KernelBuilder &b,
 
   // Rows and tokens beyond the last are computed as the last, and not stored.
   SmallVector<Value> codes;
-  Value firstRow = b.add(b.add(blockRow, b.mul(b.div(warp, split), warpRows)),
-                         inGroup);
+  Value firstRow =
+      b.add(b.add(blockRow, b.mul(b.div(warp, split), warpRows)), inGroup);
   for (int64_t i = 0; i != 2 * tiles; ++i)
     codes.push_back(rowOf(kernel.getArgument(3),
                           safe(b.add(firstRow, 8 * i), rows), layout.words));
@@ -468,8 +468,8 @@ void gpukernels::buildIntegerMatmulKernel(KernelBuilder &b,
       if (overruns)
         offset = b.min(offset, b.constant(layout.words - layout.vectorWords));
       for (auto [row, values] : llvm::zip_equal(codes, words))
-        llvm::append_range(values,
-                           b.loadMany(row, b.i32(), offset, layout.vectorWords));
+        llvm::append_range(
+            values, b.loadMany(row, b.i32(), offset, layout.vectorWords));
     }
     SmallVector<Value> values;
     int64_t width = std::min<int64_t>(unitActivations, 4);
@@ -481,7 +481,8 @@ void gpukernels::buildIntegerMatmulKernel(KernelBuilder &b,
   };
   Value first = b.rem(warp, split);
   // Several steps at once, while all of them are there, then the rest.
-  int64_t whole = layout.steps / (split * config.unroll) * split * config.unroll;
+  int64_t whole =
+      layout.steps / (split * config.unroll) * split * config.unroll;
   auto loop = [&](Value begin, int64_t end, int64_t unroll) {
     sums = b.loop(begin, b.constant(end), b.constant(split * unroll), sums,
                   [&](Value index, ValueRange in) {
@@ -516,49 +517,51 @@ void gpukernels::buildIntegerMatmulKernel(KernelBuilder &b,
   gpu::BarrierOp::create(b);
 
   int64_t results = groups * tiles * 4 * warpSize;
-  b.loop(thread, b.constant(results), b.constant(blockSize), {},
-         [&](Value index, ValueRange) {
-    Value group = b.div(index, tiles * 4 * warpSize);
-    Value place = b.rem(b.div(index, warpSize), tiles * 4);
-    Value resultLane = b.rem(index, warpSize);
-    Value sum;
-    for (int64_t i = 0; i != split; ++i) {
-      Value part = memref::LoadOp::create(
-          b, partials,
-          ValueRange{b.toIndex(b.add(b.mul(group, split), i)),
-                     b.toIndex(place), b.toIndex(resultLane)});
-      sum = plus(sum, part);
-    }
-    // Register i of a tile holds row g + 8 (i / 2) and token 2 t + i % 2.
-    Value tile = b.div(place, 4), i = b.rem(place, 4);
-    Value row = b.add(b.add(blockRow, b.mul(group, warpRows)),
-                      b.add(b.add(b.mul(tile, 16), b.mul(b.div(i, 2), 8)),
-                            b.div(resultLane, 4)));
-    Value token = b.add(b.add(blockToken, b.mul(b.rem(resultLane, 4), 2)),
-                        b.rem(i, 2));
-    b.ifThen(b.both(b.less(row, rows), b.less(token, tokens)), [&] {
-      Value factor = b.load(kernel.getArgument(1), b.f32(), token);
-      Value tokenSum =
-          b.load(kernel.getArgument(2), product.getSumType(), token);
-      int64_t twiceCentre = (int64_t(1) << layout.bits) - 1;
-      Value result;
-      if (isInt8) {
-        Value centred = b.sub(b.mul(sum, 2), b.mul(tokenSum, twiceCentre));
-        result = arith::SIToFPOp::create(b, b.f32(), centred);
-        factor = b.mulf(factor, b.constant(0.5f));
-      } else {
-        // Fields count 2^-24, activations 2^15.
-        result = b.fma(sum, b.constant(512.0f),
-                       b.mulf(tokenSum, b.constant(-0.5f * twiceCentre)));
-      }
-      Value at = arith::AddIOp::create(
-          b, arith::MulIOp::create(b, b.widen(token), b.widen(rows)),
-          b.widen(row));
-      result = config.initial == Initial::Zero
-                   ? b.mulf(factor, result)
-                   : b.fma(factor, result, b.load(init, config.initType, at));
-      b.store(result, output, config.outputType, at);
-    });
-    return SmallVector<Value>();
-  });
+  b.loop(
+      thread, b.constant(results), b.constant(blockSize), {},
+      [&](Value index, ValueRange) {
+        Value group = b.div(index, tiles * 4 * warpSize);
+        Value place = b.rem(b.div(index, warpSize), tiles * 4);
+        Value resultLane = b.rem(index, warpSize);
+        Value sum;
+        for (int64_t i = 0; i != split; ++i) {
+          Value part = memref::LoadOp::create(
+              b, partials,
+              ValueRange{b.toIndex(b.add(b.mul(group, split), i)),
+                         b.toIndex(place), b.toIndex(resultLane)});
+          sum = plus(sum, part);
+        }
+        // Register i of a tile holds row g + 8 (i / 2) and token 2 t + i % 2.
+        Value tile = b.div(place, 4), i = b.rem(place, 4);
+        Value row = b.add(b.add(blockRow, b.mul(group, warpRows)),
+                          b.add(b.add(b.mul(tile, 16), b.mul(b.div(i, 2), 8)),
+                                b.div(resultLane, 4)));
+        Value token = b.add(b.add(blockToken, b.mul(b.rem(resultLane, 4), 2)),
+                            b.rem(i, 2));
+        b.ifThen(b.both(b.less(row, rows), b.less(token, tokens)), [&] {
+          Value factor = b.load(kernel.getArgument(1), b.f32(), token);
+          Value tokenSum =
+              b.load(kernel.getArgument(2), product.getSumType(), token);
+          int64_t twiceCentre = (int64_t(1) << layout.bits) - 1;
+          Value result;
+          if (isInt8) {
+            Value centred = b.sub(b.mul(sum, 2), b.mul(tokenSum, twiceCentre));
+            result = arith::SIToFPOp::create(b, b.f32(), centred);
+            factor = b.mulf(factor, b.constant(0.5f));
+          } else {
+            // Fields count 2^-24, activations 2^15.
+            result = b.fma(sum, b.constant(512.0f),
+                           b.mulf(tokenSum, b.constant(-0.5f * twiceCentre)));
+          }
+          Value at = arith::AddIOp::create(
+              b, arith::MulIOp::create(b, b.widen(token), b.widen(rows)),
+              b.widen(row));
+          result =
+              config.initial == Initial::Zero
+                  ? b.mulf(factor, result)
+                  : b.fma(factor, result, b.load(init, config.initType, at));
+          b.store(result, output, config.outputType, at);
+        });
+        return SmallVector<Value>();
+      });
 }

@@ -23,9 +23,9 @@
 // These are bytes of 4 u, and 4 is taken out of the sum. The activations of
 // columns 1, 5, 9, 13 therefore lie together. A product takes two words of
 // codes, and the two words of activations that they meet lie side by side:
-// c0 c4 c8 c12 of the first, of the second, c1 c5 c9 c13 of the first, …. Fields
-// of other widths are spread over the bytes of a word, four neighbours at a
-// time.
+// c0 c4 c8 c12 of the first, of the second, c1 c5 c9 c13 of the first, ….
+// Fields of other widths are spread over the bytes of a word, four neighbours
+// at a time.
 //
 // With activations of halves it is mma.sync.m16n8k16, and a word is two halves
 // instead of four bytes: c0 c8, c1 c9, …. A field masked within the lower ten
@@ -59,8 +59,7 @@ struct IntegerLayout {
 
   IntegerLayout(int64_t bits, int64_t columns, Activations activations)
       : bits(bits), columns(columns), activations(activations),
-        inPlace(8 % bits == 0),
-        words(llvm::divideCeil(columns * bits, 32)),
+        inPlace(8 % bits == 0), words(llvm::divideCeil(columns * bits, 32)),
         vectorWords(std::gcd<int64_t>(words, 4)) {
     // The words after which fields start at a word again.
     int64_t pattern = bits / std::gcd<int64_t>(bits, 32);
@@ -83,9 +82,7 @@ struct IntegerLayout {
   /// The columns of the first activation of a word, and from one to the next
   /// in it: fields that stand in the same place of the bytes (halves) of a word
   /// of codes, or neighbours.
-  int64_t columnStride() const {
-    return inPlace ? 32 / bits / perWord() : 1;
-  }
+  int64_t columnStride() const { return inPlace ? 32 / bits / perWord() : 1; }
 
   /// Halves: by what the word of codes with field number `index` of a half is
   /// shifted down, so that the field is within the lower ten bits, and where it

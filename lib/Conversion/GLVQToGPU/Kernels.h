@@ -64,10 +64,10 @@ void buildFoldOpKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                        StringRef name, const FoldedRun &run, int64_t columns,
                        int64_t group, bool hasOrder, Type inputType);
 
-/// Activations to bytes, q = round(x 127 / max |x|), or halves, q = x / max |x|,
-/// in the order of the layout, zero where it has padding. A block takes a token.
-/// Parameters: x, q, factors (f32, x = factor q), sums (of q; i32, or f32 of
-/// halves). Grid: tokens.
+/// Activations to bytes, q = round(x 127 / max |x|), or halves, q = x / max
+/// |x|, in the order of the layout, zero where it has padding. A block takes a
+/// token. Parameters: x, q, factors (f32, x = factor q), sums (of q; i32, or
+/// f32 of halves). Grid: tokens.
 void buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                          StringRef name, const IntegerLayout &layout,
                          Type inputType);
@@ -89,10 +89,9 @@ struct IntegerMatmulConfig {
 FailureOr<IntegerMatmulConfig> getKernelConfig(MatmulOp op,
                                                const IntegerLayout &layout);
 
-/// Products of #glvq.integer with bytes or halves, on tensor cores; eight tokens
-/// at once.
-/// Parameters: q, factors, sums, codes, [init], y, tokens, rows. Grid:
-/// ceil(rows / (128 tiles / split)), ceil(tokens / 8).
+/// Products of #glvq.integer with bytes or halves, on tensor cores; eight
+/// tokens at once. Parameters: q, factors, sums, codes, [init], y, tokens,
+/// rows. Grid: ceil(rows / (128 tiles / split)), ceil(tokens / 8).
 void buildIntegerMatmulKernel(KernelBuilder &b, gpu::GPUModuleOp module,
                               StringRef name, const IntegerLayout &layout,
                               const IntegerMatmulConfig &config);

@@ -49,12 +49,11 @@ gpukernels::getKernelConfig(MatmulOp op, const IntegerLayout &layout) {
     return op.emitOpError("expected '")
            << configName << "' to be a dictionary of tiles, split and unroll";
   for (NamedAttribute entry : dictionary) {
-    int64_t *value =
-        llvm::StringSwitch<int64_t *>(entry.getName().getValue())
-            .Case("tiles", &config.tiles)
-            .Case("split", &config.split)
-            .Case("unroll", &config.unroll)
-            .Default(nullptr);
+    int64_t *value = llvm::StringSwitch<int64_t *>(entry.getName().getValue())
+                         .Case("tiles", &config.tiles)
+                         .Case("split", &config.split)
+                         .Case("unroll", &config.unroll)
+                         .Default(nullptr);
     auto number = dyn_cast<IntegerAttr>(entry.getValue());
     if (!value || !number)
       return op.emitOpError("has '")
@@ -68,7 +67,8 @@ gpukernels::getKernelConfig(MatmulOp op, const IntegerLayout &layout) {
       !llvm::isPowerOf2_64(config.split))
     return op.emitOpError("has an impossible '")
            << configName
-           << "': tiles are 1 to 4, unroll is 1 to 8, and split is 1, 2, 4 or 8";
+           << "': tiles are 1 to 4, unroll is 1 to 8, and split is 1, 2, 4 or "
+              "8";
   return config;
 }
 
@@ -86,12 +86,12 @@ struct SelectKernelConfig
       FailureOr<IntegerMatmulConfig> config = getKernelConfig(op, layout);
       if (failed(config))
         return WalkResult::interrupt();
-      op->setAttr(configName,
-                  b.getDictionaryAttr(
-                      {b.getNamedAttr("tiles", b.getI64IntegerAttr(config->tiles)),
-                       b.getNamedAttr("split", b.getI64IntegerAttr(config->split)),
-                       b.getNamedAttr("unroll",
-                                      b.getI64IntegerAttr(config->unroll))}));
+      op->setAttr(
+          configName,
+          b.getDictionaryAttr(
+              {b.getNamedAttr("tiles", b.getI64IntegerAttr(config->tiles)),
+               b.getNamedAttr("split", b.getI64IntegerAttr(config->split)),
+               b.getNamedAttr("unroll", b.getI64IntegerAttr(config->unroll))}));
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

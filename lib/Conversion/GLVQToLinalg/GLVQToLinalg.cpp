@@ -123,8 +123,7 @@ struct LowerGather : OpRewritePattern<GatherOp> {
                                 PatternRewriter &rewriter) const override {
     auto parts =
         DisassembleOp::create(rewriter, op.getLoc(), op.getWeight()).getParts();
-    FailureOr<Value> rows =
-        op.buildReference(rewriter, parts, op.getIndices());
+    FailureOr<Value> rows = op.buildReference(rewriter, parts, op.getIndices());
     if (failed(rows))
       return failure();
     rewriter.replaceOp(op, *rows);
@@ -153,11 +152,11 @@ struct LowerFilter : OpRewritePattern<FilterOp> {
     bindDims(b.getContext(), token, row, tap);
     int64_t stride = op.getStride();
     AffineExpr run = b.getAffineConstantExpr(op.getRun());
-    AffineMap maps[] = {
-        AffineMap::get(3, 0, {token, row * stride - tap + (taps - 1)},
-                       b.getContext()),
-        AffineMap::get(3, 0, {run, tap}, b.getContext()),
-        AffineMap::get(3, 0, {token, row}, b.getContext())};
+    AffineMap maps[] = {AffineMap::get(3, 0,
+                                       {token, row * stride - tap + (taps - 1)},
+                                       b.getContext()),
+                        AffineMap::get(3, 0, {run, tap}, b.getContext()),
+                        AffineMap::get(3, 0, {token, row}, b.getContext())};
     using utils::IteratorType;
     IteratorType iterators[] = {IteratorType::parallel, IteratorType::parallel,
                                 IteratorType::reduction};
@@ -425,8 +424,7 @@ FailureOr<Value> mlir::glvq::buildReferenceProduct(OpBuilder &builder,
 }
 
 void mlir::glvq::populateGLVQToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns
-      .add<LowerDecode, LowerEncode, LowerFilter, LowerFold, LowerGather,
-           LowerHadamard, LowerInterleave, LowerLinear, LowerMatmul>(
-          patterns.getContext());
+  patterns.add<LowerDecode, LowerEncode, LowerFilter, LowerFold, LowerGather,
+               LowerHadamard, LowerInterleave, LowerLinear, LowerMatmul>(
+      patterns.getContext());
 }

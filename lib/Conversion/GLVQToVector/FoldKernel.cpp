@@ -1,8 +1,9 @@
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //
-// Activations of a linear code on a CPU: the generator moved onto them (glvq.fold), and the filter
-// of a trellis on the results (glvq.filter). Both are small beside the product between them; a
-// token is the unit of parallel work.
+// Activations of a linear code on a CPU: the generator moved onto them
+// (glvq.fold), and the filter of a trellis on the results (glvq.filter). Both
+// are small beside the product between them; a token is the unit of parallel
+// work.
 
 #include "KernelBuilder.h"
 #include "llvm/Support/MathExtras.h"
@@ -18,7 +19,8 @@ public:
 
 private:
   void foldSlot(Value token, Value slot, int64_t columns, int64_t room);
-  void scaleColumns(Value scale, Value token, Value from, Value to, int64_t columns);
+  void scaleColumns(Value scale, Value token, Value from, Value to,
+                    int64_t columns);
   Value toFloat(Value value);
 
   KernelBuilder &b;
@@ -29,9 +31,11 @@ private:
 };
 } // namespace
 
-FoldKernel::FoldKernel(KernelBuilder &b, FoldOp op, func::FuncOp function, int64_t lanes)
-    : b(b), code(op.getCode()), run(op.getFoldedRun()), runIndex(op.getRun()), lanes(lanes),
-      input(function.getArgument(0)), result(function.getArguments().back()) {
+FoldKernel::FoldKernel(KernelBuilder &b, FoldOp op, func::FuncOp function,
+                       int64_t lanes)
+    : b(b), code(op.getCode()), run(op.getFoldedRun()), runIndex(op.getRun()),
+      lanes(lanes), input(function.getArgument(0)),
+      result(function.getArguments().back()) {
   ValueRange params = function.getArguments().drop_front().drop_back();
   if (auto lattice = dyn_cast<LatticeAttr>(code)) {
     group = lattice.getGroup();
@@ -54,16 +58,20 @@ Value FoldKernel::toFloat(Value value) {
   Type type = b.getF32Type();
   if (auto vector = dyn_cast<VectorType>(value.getType()))
     type = vector.clone(type);
-  return value.getType() == type ? value : arith::ExtFOp::create(b, type, value).getResult();
+  return value.getType() == type
+             ? value
+             : arith::ExtFOp::create(b, type, value).getResult();
 }
 
 /// result[token, to + i] = scale input[token, from + i].
-void FoldKernel::scaleColumns(Value scale, Value token, Value from, Value to, int64_t columns) {
+void FoldKernel::scaleColumns(Value scale, Value token, Value from, Value to,
+                              int64_t columns) {
   int64_t whole = columns / lanes * lanes;
   Value factor = b.broadcast(lanes, scale);
   b.loop(0, whole, lanes, [&](Value i) {
     Value x = b.loadVector(lanes, input, {token, b.add(from, i)});
-    b.storeVector(arith::MulFOp::create(b, x, factor), result, {token, b.add(to, i)});
+    b.storeVector(arith::MulFOp::create(b, x, factor), result,
+                  {token, b.add(to, i)});
   });
   b.loop(whole, columns, 1, [&](Value i) {
     Value x = b.load(input, {token, b.add(from, i)});
@@ -72,12 +80,15 @@ void FoldKernel::scaleColumns(Value scale, Value token, Value from, Value to, in
   });
 }
 
-/// One slot of the run, with its columns; the results have `room`, what they leave is zero.
-void FoldKernel::foldSlot(Value token, Value slot, int64_t columns, int64_t room) {
+/// One slot of the run, with its columns; the results have `room`, what they
+/// leave is zero.
+void FoldKernel::foldSlot(Value token, Value slot, int64_t columns,
+                          int64_t room) {
   Value inStorage = b.add(slot, run.slots.first);
   Value place = inStorage;
   if (order)
-    place = arith::IndexCastOp::create(b, b.getIndexType(), b.load(order, {inStorage}));
+    place = arith::IndexCastOp::create(b, b.getIndexType(),
+                                       b.load(order, {inStorage}));
   Value from = b.mul(place, group), to = b.mul(slot, run.stride);
   Value scale;
   if (groupScales)
@@ -92,7 +103,8 @@ void FoldKernel::foldSlot(Value token, Value slot, int64_t columns, int64_t room
     scaleColumns(scale, token, from, to, columns);
   } else {
     auto loadRow = [&](Value i) {
-      Value row = toFloat(b.loadVector(run.fields, generators, {matrix, i, b.idx(0)}));
+      Value row =
+          toFloat(b.loadVector(run.fields, generators, {matrix, i, b.idx(0)}));
       if (scale)
         row = arith::MulFOp::create(b, row, b.broadcast(run.fields, scale));
       return row;
@@ -107,7 +119,8 @@ void FoldKernel::foldSlot(Value token, Value slot, int64_t columns, int64_t room
     auto foldPoint = [&](Value point, int64_t size) {
       Value first = b.add(from, b.mul(point, run.dim));
       auto step = [&](Value i, Value row, Value sum) {
-        Value x = b.broadcast(run.fields, b.load(input, {token, b.add(first, i)}));
+        Value x =
+            b.broadcast(run.fields, b.load(input, {token, b.add(first, i)}));
         return b.fma(x, row, sum);
       };
       Value sum = b.splat(run.fields, 0.0f);
@@ -115,13 +128,17 @@ void FoldKernel::foldSlot(Value token, Value slot, int64_t columns, int64_t room
         for (int64_t i = 0; i < size; ++i)
           sum = step(b.idx(i), rows[i], sum);
       } else {
-        sum = b.loop(b.idx(0), b.idx(size), 1, sum, [&](Value i, ValueRange args) {
-                 return SmallVector<Value>{step(i, loadRow(i), args.front())};
-               }).front();
+        sum = b.loop(b.idx(0), b.idx(size), 1, sum,
+                     [&](Value i, ValueRange args) {
+                       return SmallVector<Value>{
+                           step(i, loadRow(i), args.front())};
+                     })
+                  .front();
       }
       b.storeVector(sum, result, {token, b.add(to, b.mul(point, run.fields))});
     };
-    b.loop(0, columns / run.dim, 1, [&](Value point) { foldPoint(point, run.dim); });
+    b.loop(0, columns / run.dim, 1,
+           [&](Value point) { foldPoint(point, run.dim); });
     if (columns % run.dim)
       foldPoint(b.idx(columns / run.dim), columns % run.dim);
   }
@@ -135,7 +152,8 @@ void FoldKernel::build() {
   int64_t last = run.slots.count - 1;
   int64_t lastColumns = run.slots.columns - last * group;
   b.parallel(b.dim(input, 0), [&](Value token) {
-    b.loop(0, last, 1, [&](Value slot) { foldSlot(token, slot, group, run.stride); });
+    b.loop(0, last, 1,
+           [&](Value slot) { foldSlot(token, slot, group, run.stride); });
     foldSlot(token, b.idx(last), lastColumns, run.columns - last * run.stride);
   });
 }
@@ -145,9 +163,11 @@ void glvq::buildFoldKernel(KernelBuilder &b, FoldOp op, func::FuncOp function,
   FoldKernel(b, op, function, vectorLength).build();
 }
 
-/// The filter runs over all positions of the input, whose vectors need no shuffles, and of its
-/// results every stride-th is kept: taps times stride multiply-adds for a vector of results.
-void glvq::buildFilterKernel(KernelBuilder &b, FilterOp op, func::FuncOp function, int64_t lanes) {
+/// The filter runs over all positions of the input, whose vectors need no
+/// shuffles, and of its results every stride-th is kept: taps times stride
+/// multiply-adds for a vector of results.
+void glvq::buildFilterKernel(KernelBuilder &b, FilterOp op,
+                             func::FuncOp function, int64_t lanes) {
   Value input = function.getArgument(0), taps = function.getArgument(1),
         result = function.getArgument(2);
   int64_t stride = op.getStride(), rows = op.getType().getDimSize(1);
@@ -167,12 +187,15 @@ void glvq::buildFilterKernel(KernelBuilder &b, FilterOp op, func::FuncOp functio
         Value sum = b.splat(lanes, 0.0f);
         for (int64_t i = 0; i < length; ++i) {
           Value place = b.add(first, part * lanes + length - 1 - i);
-          sum = b.fma(vectors[i], b.loadVector(lanes, input, {token, place}), sum);
+          sum = b.fma(vectors[i], b.loadVector(lanes, input, {token, place}),
+                      sum);
         }
         // Lane l of the result is position l stride.
         SmallVector<int64_t> pick;
         for (int64_t lane = 0; lane < lanes; ++lane)
-          pick.push_back(lane * stride / lanes == part ? lanes + lane * stride % lanes : lane);
+          pick.push_back(lane * stride / lanes == part
+                             ? lanes + lane * stride % lanes
+                             : lane);
         kept = vector::ShuffleOp::create(b, kept ? kept : sum, sum, pick);
       }
       b.storeVector(kept, result, {token, row});
@@ -181,7 +204,8 @@ void glvq::buildFilterKernel(KernelBuilder &b, FilterOp op, func::FuncOp functio
       Value first = b.mul(row, stride), sum = b.scalar(0);
       for (int64_t i = 0; i < length; ++i) {
         Value x = b.load(input, {token, b.add(first, length - 1 - i)});
-        sum = arith::AddFOp::create(b, sum, arith::MulFOp::create(b, scalars[i], x));
+        sum = arith::AddFOp::create(b, sum,
+                                    arith::MulFOp::create(b, scalars[i], x));
       }
       memref::StoreOp::create(b, sum, result, {token, row});
     });

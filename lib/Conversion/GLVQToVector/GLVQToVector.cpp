@@ -1,8 +1,9 @@
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //
-// `convert-glvq-to-vector`: puts the kernels for CPUs in the place of glvq ops. A kernel is one
-// private function for all ops of the same shape and code, so that a model has a dozen of them and
-// not one for each of its hundreds of weights.
+// `convert-glvq-to-vector`: puts the kernels for CPUs in the place of glvq ops.
+// A kernel is one private function for all ops of the same shape and code, so
+// that a model has a dozen of them and not one for each of its hundreds of
+// weights.
 
 #include "KernelBuilder.h"
 #include "glvq/Conversion/Passes.h"
@@ -25,7 +26,8 @@ using namespace mlir;
 using namespace mlir::glvq;
 
 namespace {
-struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQToVector> {
+struct ConvertGLVQToVector
+    : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQToVector> {
   using ConvertGLVQToVectorPassBase::ConvertGLVQToVectorPassBase;
 
   void runOnOperation() override {
@@ -35,7 +37,8 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
       return signalPassFailure();
     }
     if (activations != "int8" && activations != "f32") {
-      emitError(getOperation().getLoc(), "activations must be int8 or f32, not ")
+      emitError(getOperation().getLoc(),
+                "activations must be int8 or f32, not ")
           << activations.getValue();
       return signalPassFailure();
     }
@@ -46,7 +49,8 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
                            .Case("generic", DotInstruction::Generic)
                            .Default(std::nullopt);
     if (!instruction) {
-      emitError(getOperation().getLoc(), "dot must be vnni512, vnni256, avx2 or generic, not ")
+      emitError(getOperation().getLoc(),
+                "dot must be vnni512, vnni256, avx2 or generic, not ")
           << dot.getValue();
       return signalPassFailure();
     }
@@ -83,10 +87,11 @@ struct ConvertGLVQToVector : glvq::impl::ConvertGLVQToVectorPassBase<ConvertGLVQ
   }
 
 private:
-  /// The function for the kernel `key`, an attribute with all that it depends on; built by `build`
-  /// when it is new.
-  func::FuncOp getKernel(Attribute key, StringRef name, Location loc, TypeRange types,
-                         function_ref<void(KernelBuilder &, func::FuncOp)> build) {
+  /// The function for the kernel `key`, an attribute with all that it depends
+  /// on; built by `build` when it is new.
+  func::FuncOp
+  getKernel(Attribute key, StringRef name, Location loc, TypeRange types,
+            function_ref<void(KernelBuilder &, func::FuncOp)> build) {
     func::FuncOp &kernel = kernels[key];
     if (kernel)
       return kernel;
@@ -119,20 +124,20 @@ private:
     int64_t rows = cast<MemRefType>(op.getInit().getType()).getDimSize(1);
     int64_t columns = cast<MemRefType>(op.getInput().getType()).getDimSize(1);
     TypeRange types = op->getOperandTypes();
-    func::FuncOp kernel =
-        getKernel(getKey(op.getCode(), types),
-                  ("glvq_matmul_" + Twine(rows) + "x" + Twine(columns)).str(), op.getLoc(), types,
-                  [&](KernelBuilder &b, func::FuncOp function) {
-                    if (auto lattice = dyn_cast<LatticeAttr>(op.getCode()))
-                      buildMatmulKernel(b, lattice, function, vectorLength);
-                    else if (auto integers = dyn_cast<InterleavedAttr>(op.getCode()))
-                      buildIntegerMatmulKernel(b, integers.getBits(), function, dotInstruction,
-                                               activations == "int8");
-                    else if (auto trellis = dyn_cast<TrellisAttr>(op.getCode()))
-                      buildTrellisKernel(b, trellis, function, vectorLength);
-                    else
-                      buildPointKernel(b, op.getCode(), function, vectorLength);
-                  });
+    func::FuncOp kernel = getKernel(
+        getKey(op.getCode(), types),
+        ("glvq_matmul_" + Twine(rows) + "x" + Twine(columns)).str(),
+        op.getLoc(), types, [&](KernelBuilder &b, func::FuncOp function) {
+          if (auto lattice = dyn_cast<LatticeAttr>(op.getCode()))
+            buildMatmulKernel(b, lattice, function, vectorLength);
+          else if (auto integers = dyn_cast<InterleavedAttr>(op.getCode()))
+            buildIntegerMatmulKernel(b, integers.getBits(), function,
+                                     dotInstruction, activations == "int8");
+          else if (auto trellis = dyn_cast<TrellisAttr>(op.getCode()))
+            buildTrellisKernel(b, trellis, function, vectorLength);
+          else
+            buildPointKernel(b, op.getCode(), function, vectorLength);
+        });
     OpBuilder builder(op);
     func::CallOp::create(builder, op.getLoc(), kernel, op->getOperands());
     op.erase();
@@ -145,16 +150,21 @@ private:
     FailureOr<Value> product = buildReferenceProduct(builder, op);
     if (failed(product))
       return; // convert() will say that there is no kernel
-    remark::missed(op.getLoc(), remark::RemarkOpts::name("ConvertGLVQToVector").category("glvq"))
-        << "weight is decoded in full by every call: its code has no CPU kernel";
+    remark::missed(
+        op.getLoc(),
+        remark::RemarkOpts::name("ConvertGLVQToVector").category("glvq"))
+        << "weight is decoded in full by every call: its code has no CPU "
+           "kernel";
     op.getResult().replaceAllUsesWith(*product);
     op.erase();
   }
 
-  /// The other ops are on tensors only: their operands become buffers here, and the result gets
-  /// one, the last operand of the kernel. Its dynamic sizes are those of the first operand.
-  Value callOnBuffers(ImplicitLocOpBuilder &b, ValueRange operands, RankedTensorType resultType,
-                      ArrayRef<Attribute> key, StringRef name,
+  /// The other ops are on tensors only: their operands become buffers here, and
+  /// the result gets one, the last operand of the kernel. Its dynamic sizes are
+  /// those of the first operand.
+  Value callOnBuffers(ImplicitLocOpBuilder &b, ValueRange operands,
+                      RankedTensorType resultType, ArrayRef<Attribute> key,
+                      StringRef name,
                       function_ref<void(KernelBuilder &, func::FuncOp)> build) {
     SmallVector<Value> buffers;
     for (Value tensor : operands) {
@@ -168,13 +178,15 @@ private:
       if (ShapedType::isDynamic(extent))
         dynamicSizes.push_back(memref::DimOp::create(b, buffers.front(), d));
     buffers.push_back(memref::AllocOp::create(
-        b, MemRefType::get(resultType.getShape(), resultType.getElementType()), dynamicSizes,
-        b.getI64IntegerAttr(64)));
+        b, MemRefType::get(resultType.getShape(), resultType.getElementType()),
+        dynamicSizes, b.getI64IntegerAttr(64)));
     TypeRange types = ValueRange(buffers).getTypes();
-    func::FuncOp kernel = getKernel(getKey(key, types), name, b.getLoc(), types, build);
+    func::FuncOp kernel =
+        getKernel(getKey(key, types), name, b.getLoc(), types, build);
     func::CallOp::create(b, kernel, buffers);
     return bufferization::ToTensorOp::create(b, resultType, buffers.back(),
-                                             /*restrict=*/true, /*writable=*/true);
+                                             /*restrict=*/true,
+                                             /*writable=*/true);
   }
 
   void convert(HadamardOp op) {
@@ -185,20 +197,22 @@ private:
     SmallVector<Value> operands{castFloats(b, op.getInput(), workType)};
     if (op.getSigns())
       operands.push_back(op.getSigns());
-    Value result = callOnBuffers(
-        b, operands, workType, {op.getDimensionAttr(), b.getBoolAttr(op.getInverse())},
-        ("glvq_hadamard_" + Twine(op.getSize())).str(),
-        [&](KernelBuilder &kb, func::FuncOp function) {
-          buildHadamardKernel(kb, function, op.getDimension(), op.getInverse(), vectorLength);
-        });
+    Value result =
+        callOnBuffers(b, operands, workType,
+                      {op.getDimensionAttr(), b.getBoolAttr(op.getInverse())},
+                      ("glvq_hadamard_" + Twine(op.getSize())).str(),
+                      [&](KernelBuilder &kb, func::FuncOp function) {
+                        buildHadamardKernel(kb, function, op.getDimension(),
+                                            op.getInverse(), vectorLength);
+                      });
     op.replaceAllUsesWith(castFloats(b, result, tensorType));
     op.erase();
   }
 
   void convert(FoldOp op) {
     ImplicitLocOpBuilder b(op.getLoc(), op);
-    SmallVector<Value> operands{
-        castFloats(b, op.getInput(), op.getInput().getType().clone(b.getF32Type()))};
+    SmallVector<Value> operands{castFloats(
+        b, op.getInput(), op.getInput().getType().clone(b.getF32Type()))};
     llvm::append_range(operands, op.getParams());
     Value result = callOnBuffers(
         b, operands, op.getType(), {op.getCode(), op.getRunAttr()},
@@ -213,7 +227,8 @@ private:
   void convert(FilterOp op) {
     ImplicitLocOpBuilder b(op.getLoc(), op);
     Value result = callOnBuffers(
-        b, {op.getInput(), op.getTaps()}, op.getType(), {op.getStrideAttr(), op.getRunAttr()},
+        b, {op.getInput(), op.getTaps()}, op.getType(),
+        {op.getStrideAttr(), op.getRunAttr()},
         ("glvq_filter_" + Twine(op.getType().getDimSize(1))).str(),
         [&](KernelBuilder &kb, func::FuncOp function) {
           buildFilterKernel(kb, op, function, vectorLength);
@@ -222,10 +237,12 @@ private:
     op.erase();
   }
 
-  static Value castFloats(ImplicitLocOpBuilder &b, Value value, RankedTensorType type) {
+  static Value castFloats(ImplicitLocOpBuilder &b, Value value,
+                          RankedTensorType type) {
     if (value.getType() == type)
       return value;
-    unsigned from = getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth();
+    unsigned from =
+        getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth();
     if (from < type.getElementTypeBitWidth())
       return arith::ExtFOp::create(b, type, value);
     return arith::TruncFOp::create(b, type, value);

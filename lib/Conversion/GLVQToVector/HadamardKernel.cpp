@@ -1,11 +1,12 @@
 // Part of glvq. Apache-2.0 WITH LLVM-exception.
 //
-// The randomised Hadamard rotation on a CPU: H D x, or D H x, with H = C_m (x) H_{2^k}.
+// The randomised Hadamard rotation on a CPU: H D x, or D H x, with H = C_m (x)
+// H_{2^k}.
 //
-// A vector is copied to scratch memory (with its signs, going forward); the butterflies of
-// H_{2^k} run there, up to three stages for each pass over the memory, the first pass also those
-// within a vector register; C_m is a small dense product on the way out, with
-// the factor 1/sqrt(2^k).
+// A vector is copied to scratch memory (with its signs, going forward); the
+// butterflies of H_{2^k} run there, up to three stages for each pass over the
+// memory, the first pass also those within a vector register; C_m is a small
+// dense product on the way out, with the factor 1/sqrt(2^k).
 
 #include "KernelBuilder.h"
 #include "glvq/Lattice/Hadamard.h"
@@ -19,8 +20,8 @@ using namespace mlir::glvq;
 namespace {
 class HadamardKernel {
 public:
-  HadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension, bool inverse,
-                 int64_t vectorLength);
+  HadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension,
+                 bool inverse, int64_t vectorLength);
   void build();
 
 private:
@@ -28,7 +29,8 @@ private:
   Value crossLanes(Value vector, int64_t distance);
   void butterflies(MutableArrayRef<Value> values);
   void transform(Value work);
-  void finish(Value work, function_ref<void(Value vector, Value element)> store);
+  void finish(Value work,
+              function_ref<void(Value vector, Value element)> store);
 
   Value getHartleyMatrix();
 
@@ -40,18 +42,23 @@ private:
 };
 } // namespace
 
-HadamardKernel::HadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension,
-                               bool inverse, int64_t vectorLength)
-    : b(b), module(function->getParentOfType<ModuleOp>()), input(function.getArgument(0)),
-      signs(function.getNumArguments() == 3 ? function.getArgument(1) : Value()),
-      result(function.getArguments().back()), dimension(dimension), inverse(inverse) {
+HadamardKernel::HadamardKernel(KernelBuilder &b, func::FuncOp function,
+                               int64_t dimension, bool inverse,
+                               int64_t vectorLength)
+    : b(b), module(function->getParentOfType<ModuleOp>()),
+      input(function.getArgument(0)),
+      signs(function.getNumArguments() == 3 ? function.getArgument(1)
+                                            : Value()),
+      result(function.getArguments().back()), dimension(dimension),
+      inverse(inverse) {
   size = cast<MemRefType>(input.getType()).getDimSize(dimension);
   power = size & -size;
   odd = size / power;
   lanes = std::min(power, vectorLength);
 }
 
-/// Negates the elements from `element` on whose sign is -1. A vector lies within one word.
+/// Negates the elements from `element` on whose sign is -1. A vector lies
+/// within one word.
 Value HadamardKernel::withSigns(Value vector, Value element) {
   SmallVector<int32_t> shift;
   for (int64_t lane = 0; lane < lanes; ++lane)
@@ -62,7 +69,8 @@ Value HadamardKernel::withSigns(Value vector, Value element) {
   bit = b.broadcast(lanes, arith::IndexCastOp::create(b, b.getI32Type(), bit));
   Value toTop = arith::SubIOp::create(b, b.constant(shift), bit);
   Value flip = arith::ShLIOp::create(b, word, toTop);
-  flip = arith::AndIOp::create(b, flip, b.splat(lanes, std::numeric_limits<int32_t>::min()));
+  flip = arith::AndIOp::create(
+      b, flip, b.splat(lanes, std::numeric_limits<int32_t>::min()));
   Value bits = arith::BitcastOp::create(b, b.ints(lanes), vector);
   bits = arith::XOrIOp::create(b, bits, flip);
   return arith::BitcastOp::create(b, b.floats(lanes), bits);
@@ -118,8 +126,10 @@ void HadamardKernel::transform(Value work) {
   }
 }
 
-/// Applies C_m and the factor 1/sqrt(2^k), and gives the result away vector by vector.
-void HadamardKernel::finish(Value work, function_ref<void(Value, Value)> store) {
+/// Applies C_m and the factor 1/sqrt(2^k), and gives the result away vector by
+/// vector.
+void HadamardKernel::finish(Value work,
+                            function_ref<void(Value, Value)> store) {
   auto emit = [&](Value vector, Value element) {
     store(inverse && signs ? withSigns(vector, element) : vector, element);
   };
@@ -132,8 +142,8 @@ void HadamardKernel::finish(Value work, function_ref<void(Value, Value)> store) 
     return;
   }
 
-  // As many columns at once as there are, up to four vectors, so that an element of the matrix is
-  // used several times.
+  // As many columns at once as there are, up to four vectors, so that an
+  // element of the matrix is used several times.
   int64_t tile = std::min<int64_t>(4, power / lanes);
   b.loop(0, power, tile * lanes, [&](Value column) {
     b.loop(0, odd, 1, [&](Value i) {
@@ -165,16 +175,17 @@ Value HadamardKernel::getHartleyMatrix() {
   SmallVector<float> hartley;
   for (int64_t i = 0; i < odd; ++i)
     for (int64_t j = 0; j < odd; ++j)
-      hartley.push_back(static_cast<float>(::glvq::lattice::getHartleyEntry(i * j, odd) * scale));
+      hartley.push_back(static_cast<float>(
+          ::glvq::lattice::getHartleyEntry(i * j, odd) * scale));
   std::string name = ("__glvq_hartley_" + Twine(odd) + "_" + Twine(size)).str();
   auto type = MemRefType::get({odd, odd}, b.getF32Type());
   if (!module.lookupSymbol(name)) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
-    auto values =
-        DenseElementsAttr::get(RankedTensorType::get({odd, odd}, b.getF32Type()), ArrayRef(hartley));
-    memref::GlobalOp::create(b, name, b.getStringAttr("private"), type, values, /*constant=*/true,
-                             b.getI64IntegerAttr(64));
+    auto values = DenseElementsAttr::get(
+        RankedTensorType::get({odd, odd}, b.getF32Type()), ArrayRef(hartley));
+    memref::GlobalOp::create(b, name, b.getStringAttr("private"), type, values,
+                             /*constant=*/true, b.getI64IntegerAttr(64));
   }
   return memref::GetGlobalOp::create(b, type, name);
 }
@@ -214,15 +225,19 @@ void HadamardKernel::build() {
     bool signsFirst = signs && !inverse;
     if (contiguous || signsFirst)
       b.loop(0, size, lanes, [&](Value i) {
-        Value x = contiguous ? b.loadVector(lanes, input, at(i)) : b.loadVector(lanes, work, i);
+        Value x = contiguous ? b.loadVector(lanes, input, at(i))
+                             : b.loadVector(lanes, work, i);
         b.storeVector(signsFirst ? withSigns(x, i) : x, work, i);
       });
     transform(work);
     if (contiguous) {
-      finish(work, [&](Value vector, Value i) { b.storeVector(vector, result, at(i)); });
+      finish(work, [&](Value vector, Value i) {
+        b.storeVector(vector, result, at(i));
+      });
     } else {
       Value done = b.scratch(size);
-      finish(work, [&](Value vector, Value i) { b.storeVector(vector, done, i); });
+      finish(work,
+             [&](Value vector, Value i) { b.storeVector(vector, done, i); });
       b.loop(0, size, 1, [&](Value i) {
         memref::StoreOp::create(b, b.load(done, i), result, at(i));
       });
@@ -232,7 +247,8 @@ void HadamardKernel::build() {
   });
 }
 
-void mlir::glvq::buildHadamardKernel(KernelBuilder &b, func::FuncOp function, int64_t dimension,
-                               bool inverse, int64_t vectorLength) {
+void mlir::glvq::buildHadamardKernel(KernelBuilder &b, func::FuncOp function,
+                                     int64_t dimension, bool inverse,
+                                     int64_t vectorLength) {
   HadamardKernel(b, function, dimension, inverse, vectorLength).build();
 }

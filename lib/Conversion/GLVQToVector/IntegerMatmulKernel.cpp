@@ -49,8 +49,8 @@ private:
   static uint32_t inEachByte(uint32_t value) { return value * 0x01010101u; }
 
   Value asBytes(Value words) {
-    return vector::BitCastOp::create(
-        b, b.vecType(4 * lanes, b.getI8Type()), words);
+    return vector::BitCastOp::create(b, b.vecType(4 * lanes, b.getI8Type()),
+                                     words);
   }
   Value call(StringRef name, Type type, ValueRange operands) {
     return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr(name),
@@ -121,8 +121,8 @@ IntegerMatmulKernel::IntegerMatmulKernel(KernelBuilder &b, int64_t bits,
 /// sums of two products are 16 bits.
 Value IntegerMatmulKernel::maddPairs(Value u, Value x, int32_t factor) {
   auto halves = b.vecType(2 * lanes, b.getI16Type());
-  Value sums = call("llvm.x86.avx2.pmadd.ub.sw", halves,
-                    {asBytes(u), asBytes(x)});
+  Value sums =
+      call("llvm.x86.avx2.pmadd.ub.sw", halves, {asBytes(u), asBytes(x)});
   Value factors = vector::BitCastOp::create(
       b, halves, b.splat(lanes, factor << 16 | factor));
   return call("llvm.x86.avx2.pmadd.wd", b.ints(lanes), {sums, factors});
@@ -176,9 +176,9 @@ auto IntegerMatmulKernel::loadBlock(Value tile, Value block, int64_t part)
     -> Values {
   Values words;
   for (int64_t word = 0; word < bits; ++word)
-    words.push_back(b.loadVector(
-        lanes, codes,
-        {tile, b.add(b.mul(block, bits * kRows), word * kRows + part * lanes)}));
+    words.push_back(b.loadVector(lanes, codes,
+                                 {tile, b.add(b.mul(block, bits * kRows),
+                                              word * kRows + part * lanes)}));
   return words;
 }
 
@@ -246,8 +246,8 @@ void IntegerMatmulKernel::quantizeActivations(Value token) {
     if (whole)
       result = b.loop(b.idx(0), b.idx(whole), lanes, result,
                       [&](Value column, ValueRange args) {
-                        return Values{step(load(column, lanes), column,
-                                           args.front())};
+                        return Values{
+                            step(load(column, lanes), column, args.front())};
                       })
                    .front();
     if (whole < columns)
@@ -259,11 +259,11 @@ void IntegerMatmulKernel::quantizeActivations(Value token) {
     return arith::MaximumFOp::create(b, acc, math::AbsFOp::create(b, x))
         .getResult();
   });
-  largest = vector::ReductionOp::create(b, vector::CombiningKind::MAXIMUMF,
-                                        largest);
+  largest =
+      vector::ReductionOp::create(b, vector::CombiningKind::MAXIMUMF, largest);
   Value limit = b.scalar(127.0f), zero = b.scalar(0.0f);
-  Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, largest,
-                                       zero);
+  Value isZero =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, largest, zero);
   Value inverse = arith::SelectOp::create(
       b, isZero, zero, arith::DivFOp::create(b, limit, largest));
   Value factor = arith::DivFOp::create(b, largest, limit);
@@ -276,11 +276,12 @@ void IntegerMatmulKernel::quantizeActivations(Value token) {
   Value scale = b.broadcast(lanes, inverse);
   auto words = b.vecType(lanes / 4, b.getI32Type());
   Value sum = reduce(b.splat(lanes, 0), [&](Value x, Value column, Value acc) {
-    Value shifted = arith::AddFOp::create(
-        b, arith::MulFOp::create(b, x, scale), shifter);
+    Value shifted =
+        arith::AddFOp::create(b, arith::MulFOp::create(b, x, scale), shifter);
     Value q = arith::SubIOp::create(
         b, vector::BitCastOp::create(b, b.ints(lanes), shifted), base);
-    Value bytes = arith::TruncIOp::create(b, b.vecType(lanes, b.getI8Type()), q);
+    Value bytes =
+        arith::TruncIOp::create(b, b.vecType(lanes, b.getI8Type()), q);
     Value step = arith::DivUIOp::create(b, column, b.idx(4));
     b.storeVector(vector::BitCastOp::create(b, words, bytes), activations,
                   {token, step});
@@ -312,8 +313,8 @@ void IntegerMatmulKernel::padActivations(Value token) {
     memref::StoreOp::create(b, zero, activations, {token, column});
   });
   memref::StoreOp::create(b, b.scalar(1.0f), factors, token);
-  memref::StoreOp::create(
-      b, arith::MulFOp::create(b, sum, b.scalar(center)), offsets, token);
+  memref::StoreOp::create(b, arith::MulFOp::create(b, sum, b.scalar(center)),
+                          offsets, token);
 }
 
 //===----------------------------------------------------------------------===//
@@ -335,8 +336,8 @@ void IntegerMatmulKernel::store(Value tile, int64_t part, Value token,
     return;
   }
   Value left = arith::SubIOp::create(b, b.idx(rows), row);
-  Value mask = vector::CreateMaskOp::create(
-      b, b.vecType(lanes, b.getI1Type()), left);
+  Value mask =
+      vector::CreateMaskOp::create(b, b.vecType(lanes, b.getI1Type()), left);
   // A part that lies beyond the last row is addressed inside of it.
   row = arith::MinSIOp::create(b, row, b.idx(rows - 1));
   Value old = vector::MaskedLoadOp::create(b, b.floats(lanes), init,
@@ -362,11 +363,11 @@ Value IntegerMatmulKernel::sumFloats(Value tile, int64_t part, Value token) {
         Values acc = llvm::to_vector_of<Value>(args);
         Values words = loadBlock(tile, block, part);
         for (int64_t column = 0; column < kBlock; ++column) {
-          Value x = b.load(activations,
-                           {token, b.add(b.mul(block, kBlock), column)});
+          Value x =
+              b.load(activations, {token, b.add(b.mul(block, kBlock), column)});
           Value &chain = acc[column % acc.size()];
-          chain = b.fma(unpackColumn(words, column), b.broadcast(lanes, x),
-                        chain);
+          chain =
+              b.fma(unpackColumn(words, column), b.broadcast(lanes, x), chain);
         }
         return acc;
       });
@@ -377,8 +378,8 @@ Value IntegerMatmulKernel::sumFloats(Value tile, int64_t part, Value token) {
 }
 
 Value IntegerMatmulKernel::sumBytes(Value tile, int64_t part, Value token) {
-  // An accumulator for each factor 2^shift that pieces come with; several, taken
-  // in turns, where there are few: a dot product takes some cycles.
+  // An accumulator for each factor 2^shift that pieces come with; several,
+  // taken in turns, where there are few: a dot product takes some cycles.
   llvm::SmallMapVector<int32_t, int64_t, 16> shifts;
   for (int64_t step = 0; step < kSteps; ++step)
     for (const FieldPiece &piece : ::glvq::lattice::getFieldPieces(bits, step))
@@ -394,8 +395,8 @@ Value IntegerMatmulKernel::sumBytes(Value tile, int64_t part, Value token) {
         SmallVector<int64_t> uses(numShifts, 0);
         Values words = loadBlock(tile, block, part);
         for (int64_t step = 0; step < kSteps; ++step) {
-          Value x = b.load(activations,
-                           {token, b.add(b.mul(block, kSteps), step)});
+          Value x =
+              b.load(activations, {token, b.add(b.mul(block, kSteps), step)});
           x = b.broadcast(lanes, x);
           for (const FieldPiece &piece :
                ::glvq::lattice::getFieldPieces(bits, step)) {
@@ -452,13 +453,13 @@ void IntegerMatmulKernel::multiplySome(Value unpacked, Value firstTile,
   int64_t vectors = count * parts();
   Values init(vectors * numTokens, zero);
   int64_t depth = numBlocks * (quantize ? kSteps : kBlock);
-  Values sums = b.loop(
-      b.idx(0), b.idx(depth), 1, init, [&](Value step, ValueRange args) {
+  Values sums =
+      b.loop(b.idx(0), b.idx(depth), 1, init, [&](Value step, ValueRange args) {
         Values u, next;
         for (int64_t tile = 0; tile < count; ++tile)
           for (int64_t part = 0; part < parts(); ++part)
-            u.push_back(b.loadVector(
-                lanes, unpacked, {b.idx(tile), step, b.idx(part * lanes)}));
+            u.push_back(b.loadVector(lanes, unpacked,
+                                     {b.idx(tile), step, b.idx(part * lanes)}));
         for (int64_t t = 0; t < numTokens; ++t) {
           Value x = b.load(activations, {b.add(firstToken, t), step});
           x = b.broadcast(lanes, x);
@@ -492,8 +493,9 @@ void IntegerMatmulKernel::multiplyAll(Value firstTile, int64_t count) {
         Value unpacked = unpackTiles(firstTile, count);
         // Accumulators, rows and activations fill the registers: 32, or 16 of
         // half the length.
-        int64_t tokenBlock =
-            dot == DotInstruction::VNNI512 ? 8 : count == 1 ? 4 : 2;
+        int64_t tokenBlock = dot == DotInstruction::VNNI512 ? 8
+                             : count == 1                   ? 4
+                                                            : 2;
         Value rest = arith::RemUIOp::create(b, numTokens, b.idx(tokenBlock));
         Value whole = arith::SubIOp::create(b, numTokens, rest);
         b.loop(b.idx(0), whole, tokenBlock, [&](Value token) {
@@ -522,7 +524,8 @@ void IntegerMatmulKernel::build() {
   });
   // Two tiles at a time, so that an activation that is loaded is used twice.
   if (int64_t pairs = numTiles / 2)
-    b.parallel(b.idx(pairs), [&](Value pair) { multiplyAll(b.mul(pair, 2), 2); });
+    b.parallel(b.idx(pairs),
+               [&](Value pair) { multiplyAll(b.mul(pair, 2), 2); });
   if (numTiles % 2)
     multiplyAll(b.idx(numTiles - 1), 1);
   b.release(offsets);
@@ -531,7 +534,7 @@ void IntegerMatmulKernel::build() {
 }
 
 void mlir::glvq::buildIntegerMatmulKernel(KernelBuilder &b, int64_t bits,
-                                    func::FuncOp function, DotInstruction dot,
-                                    bool quantize) {
+                                          func::FuncOp function,
+                                          DotInstruction dot, bool quantize) {
   IntegerMatmulKernel(b, bits, function, dot, quantize).build();
 }

@@ -93,8 +93,7 @@ static std::optional<WordView> getView(RankedTensorType type,
       continue;
     }
     // Rows may be cut out of words that follow each other.
-    if (view.words != view.stride && view.rows != 1 &&
-        !isa<tensor::CastOp>(op))
+    if (view.words != view.stride && view.rows != 1 && !isa<tensor::CastOp>(op))
       return std::nullopt;
     reset(result);
     if (!isa<tensor::CastOp>(op))
@@ -153,8 +152,8 @@ private:
     int64_t columns =
         cast<RankedTensorType>(op.getInput().getType()).getDimSize(1);
     int64_t bits = cast<PackedIntegerAttr>(op.getCode()).getBits();
-    Value codes = InterleaveOp::create(b, op.getLoc(), op.getCodes(), columns,
-                                       bits);
+    Value codes =
+        InterleaveOp::create(b, op.getLoc(), op.getCodes(), columns, bits);
     op.getCodesMutable().assign(codes);
     op.setCodeAttr(InterleavedAttr::get(op.getContext(), bits));
   }
@@ -162,9 +161,9 @@ private:
   /// What identifies the result of `op` among those of the same argument.
   Attribute getKey(InterleaveOp op, const Source &source) {
     Builder b(op.getContext());
-    SmallVector<Attribute> key = {b.getI64IntegerAttr(
-                                      source.argument.getArgNumber()),
-                                  op.getColumnsAttr(), op.getBitsAttr()};
+    SmallVector<Attribute> key = {
+        b.getI64IntegerAttr(source.argument.getArgNumber()),
+        op.getColumnsAttr(), op.getBitsAttr()};
     for (Operation *step : source.path) {
       key.push_back(step->getName().getIdentifier());
       key.push_back(step->getAttrDictionary());
@@ -229,14 +228,13 @@ private:
         packedName += std::to_string(view->offset);
       NamedAttrList attrs;
       attrs.set(kNameAttr, b.getStringAttr(packedName));
-      attrs.set(kPackedAttrName,
-                b.getDictionaryAttr(
-                    {b.getNamedAttr("source", name),
-                     number("offset", view->offset),
-                     number("stride", view->stride), number("rows", view->rows),
-                     number("words", view->words),
-                     number("columns", op.getColumns()),
-                     number("bits", op.getBits())}));
+      attrs.set(
+          kPackedAttrName,
+          b.getDictionaryAttr(
+              {b.getNamedAttr("source", name), number("offset", view->offset),
+               number("stride", view->stride), number("rows", view->rows),
+               number("words", view->words), number("columns", op.getColumns()),
+               number("bits", op.getBits())}));
       it->second = addArgument(function, op.getType(),
                                attrs.getDictionary(op.getContext()));
       ++numArguments;
@@ -249,11 +247,12 @@ private:
   /// A tied embedding is read twice: by rows, and as the head. The words of
   /// fields of eight bits are the same in both orders, only sixteen apart when
   /// they are interleaved. So functions that do no more than take rows of
-  /// `codes` take them from the interleaved ones, and the weight is stored once.
+  /// `codes` take them from the interleaved ones, and the weight is stored
+  /// once.
   void readRowsInterleaved(func::FuncOp entry, BlockArgument codes,
                            SymbolUserMap &users) {
-    auto name = entry.getArgAttrOfType<StringAttr>(codes.getArgNumber(),
-                                                   kNameAttr);
+    auto name =
+        entry.getArgAttrOfType<StringAttr>(codes.getArgNumber(), kNameAttr);
     if (!name || codes.use_empty())
       return;
     auto isWhole = [&](BlockArgument argument) {
@@ -283,8 +282,9 @@ private:
       BlockArgument rows = reader.getArgument(use.getOperandNumber());
       auto takesRow = [&](Operation *op) {
         auto slice = dyn_cast<tensor::ExtractSliceOp>(op);
-        return slice && slice.getStaticSizes() ==
-                            ArrayRef<int64_t>{1, slice.getSourceType().getDimSize(1)} &&
+        return slice &&
+               slice.getStaticSizes() ==
+                   ArrayRef<int64_t>{1, slice.getSourceType().getDimSize(1)} &&
                slice.getType().getRank() == 2 && slice.hasUnitStride();
       };
       if (!llvm::all_of(rows.getUsers(), takesRow))
@@ -300,10 +300,10 @@ private:
         AffineExpr row = b.getAffineDimExpr(0);
         constexpr int64_t tile = ::glvq::lattice::kInterleavedRows;
         OpFoldResult at = slice.getMixedOffsets()[0];
-        OpFoldResult offsets[] = {affine::makeComposedFoldedAffineApply(
-                                      b, loc, row.floorDiv(tile), {at}),
-                                  affine::makeComposedFoldedAffineApply(
-                                      b, loc, row % tile, {at})};
+        OpFoldResult offsets[] = {
+            affine::makeComposedFoldedAffineApply(b, loc, row.floorDiv(tile),
+                                                  {at}),
+            affine::makeComposedFoldedAffineApply(b, loc, row % tile, {at})};
         Value moved = tensor::ExtractSliceOp::create(
             b, loc, slice.getType(), rows, offsets, slice.getMixedSizes(),
             ArrayRef<OpFoldResult>{b.getIndexAttr(1), b.getIndexAttr(tile)});

@@ -106,9 +106,9 @@ struct BindEntryBuffers
       if (auto type = dyn_cast<RankedTensorType>(arg.getType())) {
         bool isState = role->role == "state";
         arg.setType(getBufferType(type));
-        auto tensor = bufferization::ToTensorOp::create(
-            b, func.getLoc(), type, arg, /*restrict=*/true,
-            /*writable=*/isState);
+        auto tensor = bufferization::ToTensorOp::create(b, func.getLoc(), type,
+                                                        arg, /*restrict=*/true,
+                                                        /*writable=*/isState);
         arg.replaceAllUsesExcept(tensor, tensor);
         if (isState && !states.try_emplace(role->name.getValue(), arg).second)
           return func.emitOpError("has two arguments for the state ")
@@ -128,9 +128,8 @@ struct BindEntryBuffers
     b.setInsertionPoint(terminator);
     SmallVector<Attribute> argAttrs;
     for (unsigned i = 0, e = func.getNumArguments(); i < e; ++i)
-      argAttrs.push_back(func.getArgAttrDict(i)
-                             ? func.getArgAttrDict(i)
-                             : DictionaryAttr::get(context));
+      argAttrs.push_back(func.getArgAttrDict(i) ? func.getArgAttrDict(i)
+                                                : DictionaryAttr::get(context));
     for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
       DictionaryAttr attrs = func.getResultAttrDict(i);
       FailureOr<Role> role = getRole(attrs);

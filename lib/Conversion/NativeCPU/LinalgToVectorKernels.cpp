@@ -38,7 +38,8 @@ Value peelExtension(Value value) {
 /// Whether the body is out + lhs · rhs, with operands possibly extended.
 bool isMultiplyAdd(linalg::LinalgOp op) {
   Block *body = op.getBlock();
-  auto add = body->getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
+  auto add =
+      body->getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
   if (!add)
     return false;
   for (bool swapped : {false, true}) {
@@ -137,7 +138,8 @@ std::optional<Contraction> Contraction::match(linalg::LinalgOp op) {
     if (lhsLoop == c.k && rhsLoop == c.k) {
       c.form = Form::Dot;
       c.n = n.back();
-    } else if (rhsLoop && rhsLoop == outLoop && llvm::is_contained(n, *rhsLoop)) {
+    } else if (rhsLoop && rhsLoop == outLoop &&
+               llvm::is_contained(n, *rhsLoop)) {
       c.form = Form::Axpy;
       c.n = *rhsLoop;
     } else {
@@ -157,8 +159,7 @@ public:
   KernelEmitter(Contraction &contraction, int64_t vectorWidth, int64_t grain)
       : c(contraction), b(c.op.getLoc(), c.op), width(vectorWidth),
         grain(grain) {
-    SmallVector<Range> ranges =
-        c.op.createLoopRanges(b, c.op.getLoc());
+    SmallVector<Range> ranges = c.op.createLoopRanges(b, c.op.getLoc());
     for (Range range : ranges)
       sizes.push_back(range.size);
     ivs.resize(sizes.size());
@@ -205,8 +206,7 @@ private:
   }
   /// A vector of `operand` along its last dimension, with zero where masked.
   Value loadVector(Value operand, AffineMap map, Value mask) {
-    auto type =
-        VectorType::get(width, getElementTypeOrSelf(operand.getType()));
+    auto type = VectorType::get(width, getElementTypeOrSelf(operand.getType()));
     if (!mask)
       return extend(vector::LoadOp::create(b, type, operand, position(map)));
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
@@ -230,8 +230,7 @@ private:
     body();
   }
   /// Blocks of `tile` of loop `dim` while they last, then single ones.
-  void tiledLoop(unsigned dim, int64_t tile,
-                 function_ref<void(int64_t)> body) {
+  void tiledLoop(unsigned dim, int64_t tile, function_ref<void(int64_t)> body) {
     Value zero = index(0), upper = size(dim);
     if (tile == 1)
       return loop(dim, zero, upper, 1, [&] { body(1); });
@@ -243,7 +242,8 @@ private:
       loop(dim, whole, upper, 1, [&] { body(1); });
   }
   /// Calls `body(tile)` for all m; `tile` rows from `ivs` on at a time.
-  void forRows(int64_t tile, function_ref<void(int64_t)> body, size_t level = 0) {
+  void forRows(int64_t tile, function_ref<void(int64_t)> body,
+               size_t level = 0) {
     if (c.m.empty())
       return body(1);
     if (level + 1 == c.m.size())
@@ -299,8 +299,7 @@ void KernelEmitter::dotKernel(int64_t rows, int64_t columns) {
 
   Value rest = b.createOrFold<arith::RemUIOp>(depth, index(width));
   Value whole = b.createOrFold<arith::SubIOp>(depth, rest);
-  auto loopOp =
-      scf::ForOp::create(b, index(0), whole, index(width), sums);
+  auto loopOp = scf::ForOp::create(b, index(0), whole, index(width), sums);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loopOp.getBody());
@@ -343,8 +342,7 @@ void KernelEmitter::axpyKernel(int64_t rows, int64_t vectors, Value mask) {
         return at(c.n, j * width,
                   [&] { return loadVector(c.out, c.outMap, mask); });
       }));
-  auto loopOp =
-      scf::ForOp::create(b, index(0), size(c.k), index(1), sums);
+  auto loopOp = scf::ForOp::create(b, index(0), size(c.k), index(1), sums);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loopOp.getBody());
@@ -406,8 +404,7 @@ void KernelEmitter::block(int64_t columns, int64_t rowTile) {
   if (known && *known < columns)
     return partial();
   Value end = add(start, columns);
-  Value fits =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::sle, end, limit);
+  Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, end, limit);
   auto choice = scf::IfOp::create(b, fits, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(choice.thenBlock());
@@ -442,8 +439,7 @@ void KernelEmitter::emit() {
   // or a single one.
   Value worthIt = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge,
                                                 mul(total, work), index(grain));
-  Value joined =
-      b.createOrFold<arith::SelectOp>(worthIt, index(1), total);
+  Value joined = b.createOrFold<arith::SelectOp>(worthIt, index(1), total);
   joined = b.createOrFold<arith::MaxUIOp>(joined, index(1));
   Value chunks = b.createOrFold<arith::CeilDivUIOp>(total, joined);
 

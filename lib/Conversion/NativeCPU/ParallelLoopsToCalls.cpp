@@ -116,15 +116,14 @@ struct ParallelLoopsToCalls
     b.setInsertionPointToStart(outer.getBody());
     Value lower = mapping.lookup(loop.getLowerBound()[0]);
     Value step = mapping.lookup(loop.getStep()[0]);
-    Value scaled =
-        arith::MulIOp::create(b, loc, outer.getInductionVar(), step);
+    Value scaled = arith::MulIOp::create(b, loc, outer.getInductionVar(), step);
     mapping.map(loop.getInductionVars()[0],
                 arith::AddIOp::create(b, loc, lower, scaled));
     for (unsigned d = 1, e = loop.getNumLoops(); d < e; ++d) {
-      auto inner = scf::ForOp::create(
-          b, loc, mapping.lookup(loop.getLowerBound()[d]),
-          mapping.lookup(loop.getUpperBound()[d]),
-          mapping.lookup(loop.getStep()[d]));
+      auto inner =
+          scf::ForOp::create(b, loc, mapping.lookup(loop.getLowerBound()[d]),
+                             mapping.lookup(loop.getUpperBound()[d]),
+                             mapping.lookup(loop.getStep()[d]));
       mapping.map(loop.getInductionVars()[d], inner.getInductionVar());
       b.setInsertionPointToStart(inner.getBody());
     }
@@ -141,7 +140,8 @@ struct ParallelLoopsToCalls
     // The context lives in the entry block: a loop around must not grow the
     // stack.
     b.setInsertionPointToStart(&parent.getFunctionBody().front());
-    Value oneI64 = LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(1));
+    Value oneI64 =
+        LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(1));
     Value context =
         LLVM::AllocaOp::create(b, loc, pointer, contextType, oneI64);
     b.setInsertionPoint(loop);
@@ -154,10 +154,9 @@ struct ParallelLoopsToCalls
     }
     Value span = arith::SubIOp::create(b, loc, loop.getUpperBound()[0],
                                        loop.getLowerBound()[0]);
-    Value count =
-        arith::CeilDivSIOp::create(b, loc, span, loop.getStep()[0]);
-    Value function = func::ConstantOp::create(
-        b, loc, body.getFunctionType(), SymbolRefAttr::get(body));
+    Value count = arith::CeilDivSIOp::create(b, loc, span, loop.getStep()[0]);
+    Value function = func::ConstantOp::create(b, loc, body.getFunctionType(),
+                                              SymbolRefAttr::get(body));
     func::CallOp::create(
         b, loc, kDispatch, TypeRange(),
         ValueRange{cast(b, loc, function, pointer), context,
@@ -171,8 +170,8 @@ struct ParallelLoopsToCalls
   func::FuncOp deduplicate(func::FuncOp body, SymbolTable &symbols) {
     llvm::hash_code hash = llvm::hash_value(0);
     body.getBody().walk([&](Operation *op) {
-      hash = llvm::hash_combine(
-          hash, op->getName().getAsOpaquePointer(), op->getAttrDictionary());
+      hash = llvm::hash_combine(hash, op->getName().getAsOpaquePointer(),
+                                op->getAttrDictionary());
       for (Type type : op->getResultTypes())
         hash = llvm::hash_combine(hash, type.getAsOpaquePointer());
     });
@@ -234,9 +233,9 @@ struct ParallelLoopsToCalls
         b, loc, LLVM::LLVMFunctionType::get(none, {pointer, pointer, i64}),
         ValueRange{hook, body, data, count});
     b.setInsertionPointToStart(choice.elseBlock());
-    LLVM::CallOp::create(
-        b, loc, LLVM::LLVMFunctionType::get(none, {pointer, i64, i64}),
-        ValueRange{body, data, zero, count});
+    LLVM::CallOp::create(b, loc,
+                         LLVM::LLVMFunctionType::get(none, {pointer, i64, i64}),
+                         ValueRange{body, data, zero, count});
   }
 
   llvm::DenseMap<size_t, SmallVector<func::FuncOp>> bodies;

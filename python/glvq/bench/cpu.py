@@ -74,9 +74,7 @@ def _build_probe(folder: Path) -> Callable[[np.ndarray, int], None]:
 
     def read(data: np.ndarray, threads: int) -> None:
         part = data.nbytes // threads // 256 * 256
-        workers = [
-            threading.Thread(target=probe, args=(data.ctypes.data + i * part, part)) for i in range(threads)
-        ]
+        workers = [threading.Thread(target=probe, args=(data.ctypes.data + i * part, part)) for i in range(threads)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -186,7 +184,9 @@ def model(
     names = {entry["name"] for entry in compiled.entries}
     if not {"decode", "prefill"} <= names:
         raise GLVQError(f"{artefact} is not a language model's: it has the entries {', '.join(sorted(names))}")
-    peers: dict[str, Callable[[int], tuple[Callable, Callable]]] = {"glvq": lambda n: _glvq(artefact, n, tokens + prompt)}
+    peers: dict[str, Callable[[int], tuple[Callable, Callable]]] = {
+        "glvq": lambda n: _glvq(artefact, n, tokens + prompt)
+    }
     if reference is not None:
         peers["torch"] = _torch(reference)
     if gguf is not None:
@@ -264,7 +264,13 @@ def _llama(gguf, capacity: int):
 
     def make(threads: int):
         llama = llama_cpp.Llama(
-            str(gguf), n_ctx=capacity, n_threads=threads, n_threads_batch=threads, n_batch=512, logits_all=False, verbose=False
+            str(gguf),
+            n_ctx=capacity,
+            n_threads=threads,
+            n_threads_batch=threads,
+            n_batch=512,
+            logits_all=False,
+            verbose=False,
         )
 
         def prefill(ids):
@@ -294,7 +300,9 @@ def plot(rows: Sequence[Row], file: Path) -> None:
     for axis, unit in zip(axes[:, 0], units):
         shown = [case for case in cases if any(r.case == case and r.unit == unit for r in rows)]
         for i, number in enumerate(threads):
-            values = [next((r.value for r in rows if (r.case, r.threads, r.unit) == (c, number, unit)), 0) for c in shown]
+            values = [
+                next((r.value for r in rows if (r.case, r.threads, r.unit) == (c, number, unit)), 0) for c in shown
+            ]
             places = [p + (i - (len(threads) - 1) / 2) * 0.8 / len(threads) for p in range(len(shown))]
             bars = axis.barh(places, values, 0.8 / len(threads), label=f"{number} thread{'s' * (number > 1)}")
             axis.bar_label(bars, fmt="%.3g", padding=3)

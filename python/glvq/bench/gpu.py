@@ -119,7 +119,11 @@ class Kernel:
                 resource, cycles = self.bound(gpu)
                 result["gpu"] = gpu.name
                 result["binding"] = "memory" if self.roofline(gpu) == 1 else resource
-                result["next"] = {"resource": resource, "cycles": round(cycles, 3), "budget": round(gpu.budget(self.bits), 3)}
+                result["next"] = {
+                    "resource": resource,
+                    "cycles": round(cycles, 3),
+                    "budget": round(gpu.budget(self.bits), 3),
+                }
                 result["roofline"] = round(self.roofline(gpu), 4)
         return result
 

@@ -208,7 +208,7 @@ def _llama(model) -> Decoder:
     return Decoder(
         embed=Embed(inner.embed_tokens),
         rotary=Rotary(rotary),
-        layers=[RotaryLayer(l) for l in inner.layers],
+        layers=[RotaryLayer(layer) for layer in inner.layers],
         head=Head(inner.norm, model.lm_head),
         key_heads=c.num_key_value_heads,
         head_width=getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads,
@@ -223,7 +223,7 @@ def _gpt2(model) -> Decoder:
     return Decoder(
         embed=PositionalEmbed(inner.wte, inner.wpe),
         rotary=None,
-        layers=[PlainLayer(l) for l in inner.h],
+        layers=[PlainLayer(layer) for layer in inner.h],
         head=Head(inner.ln_f, model.lm_head),
         key_heads=c.n_head,
         head_width=c.n_embd // c.n_head,

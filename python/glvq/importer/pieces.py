@@ -75,16 +75,16 @@ def new_context() -> ir.Context:
 def _quiet():
     """Export and decomposition warn about their own deprecated parts."""
     loggers = [logging.getLogger(n) for n in ("torch.export", "torch.fx", "torch._export")]
-    levels = [(l, l.level) for l in loggers]
+    levels = [(logger, logger.level) for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for l in loggers:
-            l.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for l, level in levels:
-                l.setLevel(level)
+            for logger, level in levels:
+                logger.setLevel(level)
 
 
 def materialized(module: torch.nn.Module) -> torch.nn.Module:

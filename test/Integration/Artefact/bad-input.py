@@ -121,7 +121,11 @@ def weight(**settings):
 
 # Numbers of a code that nothing reads, an unknown code, another shape.
 refused(("compile", changed("code", good, "config.json", weight(code="#glvq.abacus<beads = 7>")), *to), name, "abacus")
-refused(("compile", changed("shape", good, "config.json", weight(shape=[32, 96])), *to), "down_proj.codes", "a 32 x 96 weight needs I32")
+refused(
+    ("compile", changed("shape", good, "config.json", weight(shape=[32, 96])), *to),
+    "down_proj.codes",
+    "a 32 x 96 weight needs I32",
+)
 cut = copy("cut", good)
 data = (good / "model.safetensors").read_bytes()
 (cut / "model.safetensors").write_bytes(data[: len(data) - 100])

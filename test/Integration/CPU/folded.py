@@ -81,7 +81,9 @@ func.func @{name}(%x: {x}, {arguments}, %y: {y} {{bufferization.writable = true}
 
 text = "".join(function(f"multiply{i}", w) for i, w in enumerate(weights))
 for lanes in (16, 8):
-    kernels = f"convert-glvq-to-vector{{vector-length={lanes} activations=f32 dot={'vnni512' if lanes == 16 else 'avx2'}}}"
+    kernels = (
+        f"convert-glvq-to-vector{{vector-length={lanes} activations=f32 dot={'vnni512' if lanes == 16 else 'avx2'}}}"
+    )
     passes = f"builtin.module(glvq-fold-generator,cse,glvq-pack-codes,{kernels},{BUFFERIZE},{kernels},{TO_LLVM})"
     flags = ("-O1", "-march=native" if lanes == 16 else "-march=x86-64-v3")
     wrong = count = 0
@@ -96,5 +98,8 @@ for lanes in (16, 8):
                 count += 1
                 if got.shape != want.shape or (tokens and not relative_error(got, want) < 1e-4):
                     wrong += 1
-                    print(f"WRONG {w.code} {w.rows}x{w.columns}, {tokens} tokens: {got.shape}", relative_error(got, want) if tokens else "")
+                    print(
+                        f"WRONG {w.code} {w.rows}x{w.columns}, {tokens} tokens: {got.shape}",
+                        relative_error(got, want) if tokens else "",
+                    )
     print(f"{lanes} lanes: {count} products, {wrong} wrong")

@@ -62,7 +62,10 @@ for number, w in enumerate(weights):
     add_products(program, w, x, init)
 # Nothing is left unfolded: the codes of all products are integers.
 folded = subprocess.run(
-    ["glvq-opt", "--glvq-fold-generator", "--mlir-print-op-generic"], input="\n".join(program.functions), capture_output=True, text=True
+    ["glvq-opt", "--glvq-fold-generator", "--mlir-print-op-generic"],
+    input="\n".join(program.functions),
+    capture_output=True,
+    text=True,
 )
 assert folded.returncode == 0, folded.stderr
 products = [line for line in folded.stdout.splitlines() if '"glvq.matmul"' in line]

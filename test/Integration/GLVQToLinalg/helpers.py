@@ -12,8 +12,7 @@ import numpy as np
 LOWERING = [
     "--convert-glvq-to-linalg",
     "--canonicalize",
-    "--one-shot-bufferize=bufferize-function-boundaries"
-    " function-boundary-type-conversion=identity-layout-map",
+    "--one-shot-bufferize=bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map",
     "--buffer-deallocation-pipeline",
     "--convert-bufferization-to-memref",
     "--convert-linalg-to-loops",
@@ -74,16 +73,12 @@ class Program:
         element = ELEMENTS[result.dtype.name]
         call.append(f"  %r{number} = call @f{number}({', '.join(static)}) : ({types}) -> {out}")
         call.append(f"  %u{number} = tensor.cast %r{number} : {out} to tensor<*x{element}>")
-        call.append(
-            f"  call @printMemref{element.upper()}(%u{number}) : (tensor<*x{element}>) -> ()"
-        )
+        call.append(f"  call @printMemref{element.upper()}(%u{number}) : (tensor<*x{element}>) -> ()")
         self.calls.append("\n".join(call))
 
     def lower(self, module):
         """The module in the llvm dialect."""
-        lowered = subprocess.run(
-            ["glvq-opt", *self.passes, *LOWERING], input=module, capture_output=True, text=True
-        )
+        lowered = subprocess.run(["glvq-opt", *self.passes, *LOWERING], input=module, capture_output=True, text=True)
         assert lowered.returncode == 0, lowered.stderr
         return lowered.stdout
 
@@ -93,8 +88,7 @@ class Program:
         module += "\nfunc.func @main() {\n" + "\n".join(self.calls) + "\n  return\n}\n"
         lowered = self.lower(module)
         libraries = self.libraries + [
-            os.path.join(self.mlir_lib, f"libmlir_{name}_utils.so")
-            for name in ("runner", "c_runner")
+            os.path.join(self.mlir_lib, f"libmlir_{name}_utils.so") for name in ("runner", "c_runner")
         ]
         ran = subprocess.run(
             [*self.RUNNER, "--shared-libs=" + ",".join(libraries)],
@@ -133,10 +127,7 @@ class Lattice:
         else:
             pairs = [rng.uniform(0.5, 1, self.slots), rng.uniform(0, 0.5, self.slots)]
         self.companders = np.stack(pairs, axis=1).astype(np.float32)
-        self.fields = [
-            rng.integers(0, 2**b, size=(rows, self.num_fields(s)))
-            for s, b in enumerate(self.widths)
-        ]
+        self.fields = [rng.integers(0, 2**b, size=(rows, self.num_fields(s))) for s, b in enumerate(self.widths)]
 
     def num_columns(self, slot):
         return min(self.group, self.columns - slot * self.group)
@@ -156,10 +147,7 @@ class Lattice:
             bits = "[" + ", ".join(f"{w} : {n}" for w, n in runs) + "]"
         else:
             bits = str(self.widths[0])
-        return (
-            f"#glvq.lattice<dim = {self.dim}, bits = {bits}, group = {self.group}, "
-            f"compander = {self.compander}>"
-        )
+        return f"#glvq.lattice<dim = {self.dim}, bits = {bits}, group = {self.group}, compander = {self.compander}>"
 
     @property
     def type(self):
@@ -401,16 +389,21 @@ class Binary:
         self.group_scales = rng.uniform(0.25, 2, size=self.slots).astype(np.float16)
         self.order = random_order(rng, self.slots, columns % group != 0) if self.mixed else np.arange(self.slots)
         self.bits = [
-            rng.integers(0, 2, size=(rows, -(-min(group, columns - s * group) // dim), n)) for s, n in enumerate(self.widths)
+            rng.integers(0, 2, size=(rows, -(-min(group, columns - s * group) // dim), n))
+            for s, n in enumerate(self.widths)
         ]
 
     @property
     def code(self):
         def width(n):
             fraction = Fraction(n, self.dim)
-            return str(fraction.numerator) if fraction.denominator == 1 else f"{fraction.numerator}/{fraction.denominator}"
+            return (
+                str(fraction.numerator) if fraction.denominator == 1 else f"{fraction.numerator}/{fraction.denominator}"
+            )
 
-        return f"#glvq.binary<dim = {self.dim}, bits = {bits_text(self.widths, self.mixed, width)}, group = {self.group}>"
+        return (
+            f"#glvq.binary<dim = {self.dim}, bits = {bits_text(self.widths, self.mixed, width)}, group = {self.group}>"
+        )
 
     @property
     def type(self):

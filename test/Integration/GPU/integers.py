@@ -84,7 +84,11 @@ for number, (bits, rows, columns, tokens, config) in enumerate(CASES):
     else:
         # Every activation is rounded to eleven bits; the sums are in f32.
         want = x.astype(np.float64) @ twice / 2
-        bound = 2e-5 + np.abs(x) @ np.abs(twice / 2) * 2.0**-12 + 2.0**bits * np.abs(x).sum(axis=1, keepdims=True) * 2.0**-20
+        bound = (
+            2e-5
+            + np.abs(x) @ np.abs(twice / 2) * 2.0**-12
+            + 2.0**bits * np.abs(x).sum(axis=1, keepdims=True) * 2.0**-20
+        )
     expected.append((want + init * (not zero), bound, f"{bits} bits, {rows} x {columns}, {tokens} tokens"))
 
 for got, (want, bound, where) in zip(program.run(), expected, strict=True):

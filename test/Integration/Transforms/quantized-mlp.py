@@ -117,10 +117,7 @@ def run(name, passes):
     names = re.findall(r'glvq\.name = "([^"]+)"', signature)
     types = ", ".join(re.findall(r"%\w+: (tensor<[^>]+>)", signature))
     arrays = {"x": x, **{f"a{i}": tensors[tensor] for i, tensor in enumerate(names)}}
-    body = (
-        f"  %result = call @forward({', '.join('%' + a for a in arrays)})"
-        f" : ({types}) -> tensor<?x40xf32>"
-    )
+    body = f"  %result = call @forward({', '.join('%' + a for a in arrays)}) : ({types}) -> tensor<?x40xf32>"
     program = Program(mlir_lib)
     program.functions.append(re.sub(r"(?s)\nmodule \{(.*)\}\s*$", r"\n\1", "\n" + opt.stdout))
     program.add(body, arrays, expected.astype(np.float32), dynamic=(0,))

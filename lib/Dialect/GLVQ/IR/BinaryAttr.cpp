@@ -32,8 +32,9 @@ LogicalResult BinaryAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       return emitError() << formatWidth(run) << " bits for each of " << dim
                          << " columns are no whole number of bits of a point";
     if (run.width < 1 || run.width > 8 * run.denominator)
-      return emitError() << "a binary code spends up to 8 bits on a weight, got "
-                         << formatWidth(run);
+      return emitError()
+             << "a binary code spends up to 8 bits on a weight, got "
+             << formatWidth(run);
   }
   return verifyRuns(bits, emitError);
 }
@@ -163,9 +164,8 @@ FailureOr<Value> BinaryAttr::buildDecode(OpBuilder &builder, Location loc,
     Value width = e.extract(widths, s);
     Value position =
         e.add(e.extract(first, s), e.add(e.mul(e.loop(2), width), i));
-    Value bit = e.bit(codes, position, numWords, [&](Value word) {
-      return SmallVector<Value>{m, word};
-    });
+    Value bit = e.bit(codes, position, numWords,
+                      [&](Value word) { return SmallVector<Value>{m, word}; });
     Value twice = arith::ShLIOp::create(e, bit, e.integer(i64, 1));
     Value sign =
         arith::SIToFPOp::create(e, f32, e.sub(twice, e.integer(i64, 1)));

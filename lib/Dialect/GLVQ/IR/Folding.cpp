@@ -57,20 +57,21 @@ static Value buildPointFold(OpBuilder &builder, Location loc,
     Value point = e.div(field, e.index(run.fields));
     Value column = e.add(e.mul(point, e.index(run.dim)), i);
     Value last = e.equal(inRun, e.index(slots.count - 1));
-    Value inside = e.less(
-        column, e.select(last, e.index(lastColumns), e.index(group)));
+    Value inside =
+        e.less(column, e.select(last, e.index(lastColumns), e.index(group)));
     Value place =
         order ? e.castIndex(e.getIndexType(), e.extract(order, slot)) : slot;
     place = e.add(e.mul(place, e.index(group)), column);
     Value x = e.castFloat(
-        f32, e.extract(input, {e.loop(0), e.select(inside, place, e.index(0))}));
+        f32,
+        e.extract(input, {e.loop(0), e.select(inside, place, e.index(0))}));
     Value b = entry(e, slot, i, e.rem(field, e.index(run.fields)));
     return {e.add(args[1], e.select(inside, e.mul(b, x), e.real(f32, 0)))};
   };
   // Only the shape of the first operand counts.
   Value point = e.empty({e.getIndexAttr(run.dim)}, f32);
-  return e.generic(3, 1, point, e.filled(shape, e.real(f32, 0)),
-                   {{2}, {0, 1}}, add)[0];
+  return e.generic(3, 1, point, e.filled(shape, e.real(f32, 0)), {{2}, {0, 1}},
+                   add)[0];
 }
 
 /// The parts that folding needs.
@@ -85,14 +86,15 @@ static SmallVector<Value> getFoldParams(WeightCodeAttrInterface code,
 static Value fold(Emitter &e, WeightCodeAttrInterface code, unsigned run,
                   int64_t columns, Value input, ValueRange parts) {
   int64_t batch = cast<RankedTensorType>(input.getType()).getDimSize(0);
-  return FoldOp::create(e, RankedTensorType::get({batch, columns}, e.getF32Type()),
+  return FoldOp::create(e,
+                        RankedTensorType::get({batch, columns}, e.getF32Type()),
                         input, getFoldParams(code, parts), code, run);
 }
 
 static Value zeros(Emitter &e, Value input, int64_t columns) {
-  return e.filled({tensor::getMixedSize(e, e.getLoc(), input, 0),
-                   e.getIndexAttr(columns)},
-                  e.real(e.getF32Type(), 0));
+  return e.filled(
+      {tensor::getMixedSize(e, e.getLoc(), input, 0), e.getIndexAttr(columns)},
+      e.real(e.getF32Type(), 0));
 }
 
 static Value multiplyIntegers(Emitter &e, int64_t bits, Value input,
@@ -176,10 +178,9 @@ static Value buildRunsOfColumns(Emitter &e, WeightCodeAttrInterface code,
     int64_t words = llvm::divideCeil(run.columns * run.bits, kWordBits);
     Value codes = parts[0];
     if (runs.size() > 1)
-      codes = takeSlice(e, e.getLoc(), codes,
-                        {e.getIndexAttr(0), e.getIndexAttr(word)},
-                        {e.getIndexAttr(type.getNumRows()),
-                         e.getIndexAttr(words)});
+      codes = takeSlice(
+          e, e.getLoc(), codes, {e.getIndexAttr(0), e.getIndexAttr(word)},
+          {e.getIndexAttr(type.getNumRows()), e.getIndexAttr(words)});
     Value folded = fold(e, code, index, run.columns, input, parts);
     u = multiplyIntegers(e, run.bits, folded, codes, u);
     word += words;
@@ -207,8 +208,8 @@ FailureOr<SmallVector<FoldedRun>>
 BinaryAttr::getFoldedRuns(int64_t columns) const {
   SmallVector<FoldedRun> runs;
   for (const SlotRun &run : getRuns(columns)) {
-    FailureOr<FoldedRun> folded = foldRun(run, getGroup(), getDim(),
-                                          getPointBits(run.bits), /*width=*/1);
+    FailureOr<FoldedRun> folded =
+        foldRun(run, getGroup(), getDim(), getPointBits(run.bits), /*width=*/1);
     if (failed(folded))
       return failure();
     runs.push_back(*folded);
@@ -282,12 +283,12 @@ FailureOr<Value> TrellisAttr::buildFold(OpBuilder &builder, Location loc,
   FailureOr<SmallVector<FoldedRun>> runs = getFoldedRuns(columns);
   if (failed(runs))
     return failure();
-  return buildPointFold(
-      builder, loc, (*runs)[run], getGroup(), input,
-      isMixed() ? params[1] : Value(),
-      [&](Emitter &e, Value slot, Value, Value) -> Value {
-        return e.castFloat(e.getF32Type(), e.extract(params[0], slot));
-      });
+  return buildPointFold(builder, loc, (*runs)[run], getGroup(), input,
+                        isMixed() ? params[1] : Value(),
+                        [&](Emitter &e, Value slot, Value, Value) -> Value {
+                          return e.castFloat(e.getF32Type(),
+                                             e.extract(params[0], slot));
+                        });
 }
 
 FailureOr<Value> TrellisAttr::buildFoldedProduct(OpBuilder &builder,
@@ -316,8 +317,8 @@ FailureOr<Value> TrellisAttr::buildFoldedProduct(OpBuilder &builder,
       codes = tensor::ExpandShapeOp::create(e, matrix, codes, together);
     }
     Value folded = fold(e, *this, index, run.columns, input, parts);
-    Value u = multiplyIntegers(e, run.bits, folded, codes,
-                               zeros(e, input, bitRows));
+    Value u =
+        multiplyIntegers(e, run.bits, folded, codes, zeros(e, input, bitRows));
     filtered.push_back(FilterOp::create(e, resultType, u, parts[1],
                                         run.slots.bits.width, index));
   }

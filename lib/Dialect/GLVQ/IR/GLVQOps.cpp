@@ -162,8 +162,8 @@ FailureOr<Value> GatherOp::buildReference(OpBuilder &b, ValueRange parts,
   OpFoldResult one = b.getIndexAttr(1), zero = b.getIndexAttr(0),
                columns = b.getIndexAttr(type.getNumColumns());
   OpFoldResult count = tensor::getMixedSize(b, loc, indices, 0);
-  Value init = tensor::EmptyOp::create(b, loc, {count, columns},
-                                       type.getElementType());
+  Value init =
+      tensor::EmptyOp::create(b, loc, {count, columns}, type.getElementType());
   Value lower = arith::ConstantIndexOp::create(b, loc, 0);
   Value step = arith::ConstantIndexOp::create(b, loc, 1);
   Value upper = getValueOrCreateConstantIndexOp(b, loc, count);
@@ -267,17 +267,18 @@ LogicalResult MatmulOp::reifyResultShapes(OpBuilder &b,
 //===----------------------------------------------------------------------===//
 
 FoldedRun FoldOp::getFoldedRun() {
-  return (*getCode().getFoldedRuns(getInput().getType().getDimSize(1)))[getRun()];
+  return (
+      *getCode().getFoldedRuns(getInput().getType().getDimSize(1)))[getRun()];
 }
 
 LogicalResult FoldOp::verify() {
   int64_t columns = getInput().getType().getDimSize(1);
   if (ShapedType::isDynamic(columns))
     return emitOpError("the number of columns of the input must be static");
-  auto weight = WeightType::getChecked(
-      [&] { return emitOpError(); }, getContext(),
-      ArrayRef<int64_t>{ShapedType::kDynamic, columns},
-      Type(Float32Type::get(getContext())), getCode());
+  auto weight =
+      WeightType::getChecked([&] { return emitOpError(); }, getContext(),
+                             ArrayRef<int64_t>{ShapedType::kDynamic, columns},
+                             Type(Float32Type::get(getContext())), getCode());
   if (!weight)
     return failure();
   FailureOr<SmallVector<FoldedRun>> runs = getCode().getFoldedRuns(columns);
@@ -286,15 +287,16 @@ LogicalResult FoldOp::verify() {
                          << ": it is not linear, or its slots do not follow "
                             "each other without gaps";
   if (getRun() >= runs->size())
-    return emitOpError() << "there is no run " << getRun() << " of equal width; "
-                         << getCode() << " has " << runs->size();
+    return emitOpError() << "there is no run " << getRun()
+                         << " of equal width; " << getCode() << " has "
+                         << runs->size();
   SmallVector<RankedTensorType> types = getCode().getStorageTypes(weight);
   SmallVector<StringRef> names = getCode().getStorageNames();
   SmallVector<unsigned> parts = getCode().getFoldParts();
   if (parts.size() != getParams().size()) {
-    InFlightDiagnostic diag = emitOpError() << "folding for " << getCode()
-                                            << " takes " << parts.size()
-                                            << " parts (";
+    InFlightDiagnostic diag = emitOpError()
+                              << "folding for " << getCode() << " takes "
+                              << parts.size() << " parts (";
     llvm::interleaveComma(parts, diag,
                           [&](unsigned part) { diag << names[part]; });
     return diag << "), got " << getParams().size();

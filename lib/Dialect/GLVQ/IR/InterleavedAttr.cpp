@@ -70,21 +70,22 @@ FailureOr<Value> InterleavedAttr::buildDecode(OpBuilder &builder, Location loc,
     Value tile = e.div(row, e.index(kRows)), lane = e.rem(row, e.index(kRows));
     Value block = e.div(column, e.index(kBlock));
     Value step = e.div(e.rem(column, e.index(kBlock)), e.index(4));
-    Value stream = e.castIndex(
-        i64, e.mul(e.rem(column, e.index(4)), e.index(8)));
+    Value stream =
+        e.castIndex(i64, e.mul(e.rem(column, e.index(4)), e.index(8)));
     Value place = e.mul(step, e.index(bits));
     Value first = e.div(place, e.index(8));
     // Byte `index` of the stream of this column.
     auto byte = [&](Value index) -> Value {
       Value word = e.add(e.mul(block, e.index(bits)), index);
       Value at = e.add(e.mul(word, e.index(kRows)), lane);
-      Value value = arith::ExtUIOp::create(e, i64, e.extract(codes, {tile, at}));
+      Value value =
+          arith::ExtUIOp::create(e, i64, e.extract(codes, {tile, at}));
       return arith::AndIOp::create(e, arith::ShRUIOp::create(e, value, stream),
                                    e.integer(i64, 255));
     };
     // The byte after the last one counts for nothing.
-    Value next = arith::MinUIOp::create(e, e.add(first, e.index(1)),
-                                        e.index(bits - 1));
+    Value next =
+        arith::MinUIOp::create(e, e.add(first, e.index(1)), e.index(bits - 1));
     Value pair = arith::OrIOp::create(
         e, byte(first),
         arith::ShLIOp::create(e, byte(next), e.integer(i64, 8)));
@@ -121,8 +122,8 @@ LogicalResult InterleaveOp::verify() {
     return emitOpError() << columns << " fields of " << bits << " bits are "
                          << words << " words, the codes have "
                          << codes.getDimSize(1);
-  RankedTensorType expected = getInterleavedType(
-      getContext(), codes.getDimSize(0), columns, bits);
+  RankedTensorType expected =
+      getInterleavedType(getContext(), codes.getDimSize(0), columns, bits);
   if (getResult().getType() != expected)
     return emitOpError() << "gives a " << expected << ", not a "
                          << getResult().getType();
@@ -139,19 +140,19 @@ Value InterleaveOp::buildReference(OpBuilder &builder) {
     Value row = e.add(e.mul(e.loop(0), e.index(kRows)),
                       e.rem(e.loop(1), e.index(kRows)));
     Value word = e.div(e.loop(1), e.index(kRows));
-    Value block = e.div(word, e.index(bits)), inBlock = e.rem(word, e.index(bits));
+    Value block = e.div(word, e.index(bits)),
+          inBlock = e.rem(word, e.index(bits));
     Value last = e.sub(rows, e.index(1));
     Value source = arith::MinUIOp::create(e, row, last);
     Value result = e.integer(i64, 0);
     for (int64_t bit = 0; bit < kWordBits; ++bit) {
       // Of stream bit / 8 of the block.
       Value place = e.add(e.mul(inBlock, e.index(8)), e.index(bit % 8));
-      Value column =
-          e.add(e.mul(block, e.index(kBlock)),
-                e.add(e.mul(e.div(place, e.index(bits)), e.index(4)),
-                      e.index(bit / 8)));
-      Value position = e.add(e.mul(column, e.index(bits)),
-                             e.rem(place, e.index(bits)));
+      Value column = e.add(e.mul(block, e.index(kBlock)),
+                           e.add(e.mul(e.div(place, e.index(bits)), e.index(4)),
+                                 e.index(bit / 8)));
+      Value position =
+          e.add(e.mul(column, e.index(bits)), e.rem(place, e.index(bits)));
       Value value = e.bit(codes, position, words, [&](Value word) {
         return SmallVector<Value>{source, word};
       });

@@ -56,9 +56,8 @@ FailureOr<WeightCodeAttrInterface> PackedIntegerAttr::sliceStorage(
   OpFoldResult word = affine::makeComposedFoldedAffineApply(
       b, loc, b.getAffineDimExpr(0).floorDiv(kWordBits) * getBits(),
       {offsets[1]});
-  slices.push_back(
-      takeSlice(b, loc, parts[0], {offsets[0], word},
-                {sizes[0], b.getIndexAttr(getNumWords(columns))}));
+  slices.push_back(takeSlice(b, loc, parts[0], {offsets[0], word},
+                             {sizes[0], b.getIndexAttr(getNumWords(columns))}));
   return cast<WeightCodeAttrInterface>(*this);
 }
 
@@ -75,10 +74,9 @@ FailureOr<Value> PackedIntegerAttr::buildDecode(OpBuilder &builder,
   auto unpack = [&](Emitter &e, ValueRange) -> SmallVector<Value> {
     Value first = e.mul(e.loop(1), e.index(bits)), u = e.integer(i64, 0);
     for (int64_t i = 0; i < bits; ++i) {
-      Value bit = e.bit(codes, e.add(first, e.index(i)), getNumWords(columns),
-                        [&](Value word) {
-                          return SmallVector<Value>{e.loop(0), word};
-                        });
+      Value bit = e.bit(
+          codes, e.add(first, e.index(i)), getNumWords(columns),
+          [&](Value word) { return SmallVector<Value>{e.loop(0), word}; });
       u = e.add(u, arith::ShLIOp::create(e, bit, e.integer(i64, i)));
     }
     Value center = e.real(f32, 0.5 - static_cast<double>(1 << (bits - 1)));

@@ -294,9 +294,9 @@ Value LeechDecoder::decode(Value numbers, Value classes) {
       local = e.div(local, radix);
     }
     // No read beyond the table, whatever the number is.
-    Value place = arith::MinUIOp::create(
-        e, e.add(local, get(e, number, FirstWord)),
-        e.integer(i64, GolayCode::numWords - 1));
+    Value place =
+        arith::MinUIOp::create(e, e.add(local, get(e, number, FirstWord)),
+                               e.integer(i64, GolayCode::numWords - 1));
     place = e.castIndex(index, place);
     digits.push_back(signs);
     digits.push_back(e.integer(i64, 0));

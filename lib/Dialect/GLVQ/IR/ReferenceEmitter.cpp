@@ -23,8 +23,8 @@ Value glvq::toMatrix(Emitter &e, WeightType type, Value w, Value order) {
       Value s = e.castIndex(e.getIndexType(), args[0]);
       return {e.extract(w, {e.loop(0), s, e.loop(2), e.loop(3)})};
     };
-    Value empty = e.empty(tensor::getMixedSizes(e, e.getLoc(), w),
-                          type.getElementType());
+    Value empty =
+        e.empty(tensor::getMixedSizes(e, e.getLoc(), w), type.getElementType());
     w = e.generic(4, 0, invertOrder(e, order), empty, {{1}, {0, 1, 2, 3}},
                   gather)[0];
   }

@@ -89,9 +89,8 @@ struct Emitter : ImplicitLocOpBuilder {
                                         index(numWords - 1));
     Value value = arith::ExtUIOp::create(*this, i64, extract(words, at(word)));
     Value shift = castIndex(i64, rem(position, index(32)));
-    return arith::AndIOp::create(*this,
-                                 arith::ShRUIOp::create(*this, value, shift),
-                                 integer(i64, 1));
+    return arith::AndIOp::create(
+        *this, arith::ShRUIOp::create(*this, value, shift), integer(i64, 1));
   }
   /// A constant vector of indices.
   Value table(ArrayRef<int64_t> values) {

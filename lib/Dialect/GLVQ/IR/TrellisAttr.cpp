@@ -140,8 +140,7 @@ TrellisAttr::sliceStorage(OpBuilder &b, Location loc, WeightType type,
   };
   OpFoldResult bitRow = apply(d0 * width, offsets[0]);
   OpFoldResult bitRows = apply(d0 * width + (getTaps() - width), sizes[0]);
-  OpFoldResult word =
-      *all ? zero : apply(d0.floorDiv(kWordBits), offsets[1]);
+  OpFoldResult word = *all ? zero : apply(d0.floorDiv(kWordBits), offsets[1]);
   OpFoldResult words = b.getIndexAttr(llvm::divideCeil(columns, kWordBits));
   OpFoldResult slot = apply(d0.floorDiv(getGroup()), offsets[1]);
   OpFoldResult slots = b.getIndexAttr(llvm::divideCeil(columns, getGroup()));
@@ -209,18 +208,17 @@ FailureOr<Value> TrellisAttr::buildDecode(OpBuilder &builder, Location loc,
     }
     Value slot = slotOf(e, j);
     Value row = e.add(e.mul(e.extract(widths, slot), e.loop(0)), newest);
-    Value column = e.add(e.extract(firstColumns, slot),
-                         e.rem(j, e.index(getGroup())));
+    Value column =
+        e.add(e.extract(firstColumns, slot), e.rem(j, e.index(getGroup())));
     Value first = firstWords.back();
     for (int64_t r = runs.size() - 2; r >= 0; --r)
       first = e.select(e.equal(e.extract(runOfSlot, slot), e.index(r)),
                        firstWords[r], first);
     Value place = e.add(first, e.mul(row, e.extract(rowWords, slot)));
     // Columns of a run lie within its words: no word is ever out of bounds.
-    return e.bit(codes, column, std::numeric_limits<int32_t>::max(),
-                 [&](Value word) {
-                   return SmallVector<Value>{e.add(place, word)};
-                 });
+    return e.bit(
+        codes, column, std::numeric_limits<int32_t>::max(),
+        [&](Value word) { return SmallVector<Value>{e.add(place, word)}; });
   };
   auto run = [&](Emitter &e) -> Value {
     return isMixed() ? e.extract(runOfSlot, slotOf(e, e.loop(1))) : e.index(0);
@@ -231,8 +229,8 @@ FailureOr<Value> TrellisAttr::buildDecode(OpBuilder &builder, Location loc,
   if (isAdditive()) {
     auto collect = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
       Value shift = e.castIndex(i64, e.loop(2));
-      return {arith::OrIOp::create(
-          e, args[1], arith::ShLIOp::create(e, bit(e), shift))};
+      return {arith::OrIOp::create(e, args[1],
+                                   arith::ShLIOp::create(e, bit(e), shift))};
     };
     Value numbers = e.generic(3, 1, window, e.filled(shape, e.integer(i64, 0)),
                               {{2}, {0, 1}}, collect)[0];
@@ -248,8 +246,8 @@ FailureOr<Value> TrellisAttr::buildDecode(OpBuilder &builder, Location loc,
   } else {
     auto add = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
       Value twice = arith::ShLIOp::create(e, bit(e), e.integer(i64, 1));
-      Value sign = arith::SIToFPOp::create(e, f32,
-                                           e.sub(twice, e.integer(i64, 1)));
+      Value sign =
+          arith::SIToFPOp::create(e, f32, e.sub(twice, e.integer(i64, 1)));
       Value tap = e.extract(nodes, {run(e), e.loop(2)});
       return {e.add(args[1], e.mul(tap, sign))};
     };
@@ -259,7 +257,8 @@ FailureOr<Value> TrellisAttr::buildDecode(OpBuilder &builder, Location loc,
 
   Type elementType = type.getElementType();
   auto scale = [&](Emitter &e, ValueRange args) -> SmallVector<Value> {
-    Value group = e.castFloat(f32, e.extract(groupScales, slotOf(e, e.loop(1))));
+    Value group =
+        e.castFloat(f32, e.extract(groupScales, slotOf(e, e.loop(1))));
     Value w = e.mul(e.mul(args[0], group), e.castFloat(f32, args[1]));
     return {e.castFloat(elementType, w)};
   };

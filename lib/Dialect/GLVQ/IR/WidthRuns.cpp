@@ -72,8 +72,7 @@ SmallVector<SlotRun> glvq::getSlotRuns(ArrayRef<WidthRun> runs, int64_t columns,
   SmallVector<SlotRun> result;
   int64_t slot = 0;
   for (const WidthRun &run : runs) {
-    int64_t count =
-        run.slots ? run.slots : llvm::divideCeil(columns, group);
+    int64_t count = run.slots ? run.slots : llvm::divideCeil(columns, group);
     int64_t end = std::min(columns, (slot + count) * group);
     result.push_back({run, slot, count, end - slot * group});
     slot += count;
@@ -104,8 +103,7 @@ FailureOr<bool> glvq::checkSlice(OpFoldResult offset, OpFoldResult size,
     return true;
   // Whole groups only. A dynamic offset is that of a loop whose step is the
   // size of the tile; only whole tiles keep it at the start of a group.
-  bool reachesEnd =
-      first && *first % group == 0 && *first + *count == columns;
+  bool reachesEnd = first && *first % group == 0 && *first + *count == columns;
   if (*count % group && !reachesEnd)
     return failure();
   if (first && *first % group)

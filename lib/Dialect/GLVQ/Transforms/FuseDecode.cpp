@@ -353,7 +353,8 @@ static bool fuseGather(RewriterBase &rewriter, linalg::LinalgOp op) {
       !op.hasPureTensorSemantics() || op.getNumReductionLoops() != 0)
     return false;
   Block *body = op.getBlock();
-  auto extract = body->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
+  auto extract =
+      body->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
   if (!extract || extract.getIndices().size() != 2)
     return false;
   auto decode = extract.getTensor().getDefiningOp<DecodeOp>();

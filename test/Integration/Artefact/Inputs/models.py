@@ -170,4 +170,6 @@ if __name__ == "__main__":
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     for kind in sys.argv[2:]:
-        (decoder if kind.partition("-")[0] in DECODERS else encoder if kind in ENCODERS else mlp)(kind, Path(sys.argv[1]))
+        (decoder if kind.partition("-")[0] in DECODERS else encoder if kind in ENCODERS else mlp)(
+            kind, Path(sys.argv[1])
+        )

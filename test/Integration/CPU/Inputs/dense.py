@@ -13,7 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-X, W, WT, Y = "(b, m, n, k) -> (b, m, k)", "(b, m, n, k) -> (b, n, k)", "(b, m, n, k) -> (b, k, n)", "(b, m, n, k) -> (b, m, n)"
+X, W, WT, Y = (
+    "(b, m, n, k) -> (b, m, k)",
+    "(b, m, n, k) -> (b, n, k)",
+    "(b, m, n, k) -> (b, k, n)",
+    "(b, m, n, k) -> (b, m, n)",
+)
 
 
 def entry(name, form, dims, static, weight):
@@ -52,8 +57,13 @@ def descriptor(array):
     rank = array.ndim
 
     class Descriptor(ctypes.Structure):
-        _fields_ = [("allocated", ctypes.c_void_p), ("aligned", ctypes.c_void_p), ("offset", ctypes.c_int64),
-                    ("sizes", ctypes.c_int64 * rank), ("strides", ctypes.c_int64 * rank)]
+        _fields_ = [
+            ("allocated", ctypes.c_void_p),
+            ("aligned", ctypes.c_void_p),
+            ("offset", ctypes.c_int64),
+            ("sizes", ctypes.c_int64 * rank),
+            ("strides", ctypes.c_int64 * rank),
+        ]
 
     strides = [s // array.itemsize for s in array.strides]
     address = array.ctypes.data
@@ -85,7 +95,15 @@ def main():
     rng = np.random.default_rng(0)
     cases = []
     for form in ("dot", "axpy"):
-        for dims in ((1, 1, 64, 48), (1, 1, 33, 17), (1, 7, 20, 64), (3, 3, 9, 16), (2, 5, 100, 5), (1, 4, 8, 1), (1, 13, 130, 40)):
+        for dims in (
+            (1, 1, 64, 48),
+            (1, 1, 33, 17),
+            (1, 7, 20, 64),
+            (3, 3, 9, 16),
+            (2, 5, 100, 5),
+            (1, 4, 8, 1),
+            (1, 13, 130, 40),
+        ):
             for static in ((1, 1, 1, 1), (0, 0, 0, 0)):
                 for weight in ("f32", "f16"):
                     cases.append((f"f{len(cases)}", form, dims, static, weight))
@@ -95,7 +113,21 @@ def main():
         passes = f"--lower-glvq-to-llvm=vector-width={width} grain=1"
         ir = subprocess.run([opt, source, passes], check=True, stdout=subprocess.PIPE)
         subprocess.run(["mlir-translate", "--mlir-to-llvmir", "-o", lowered], input=ir.stdout, check=True)
-        subprocess.run(["clang", "-O1", "-march=native", "-shared", "-fPIC", "-Wno-override-module", lowered, "-o", library, "-lm"], check=True)
+        subprocess.run(
+            [
+                "clang",
+                "-O1",
+                "-march=native",
+                "-shared",
+                "-fPIC",
+                "-Wno-override-module",
+                lowered,
+                "-o",
+                library,
+                "-lm",
+            ],
+            check=True,
+        )
         code = ctypes.CDLL(library)
         hook = ctypes.c_void_p.in_dll(code, "glvq_parallel_for")
         wrong = 0
@@ -111,7 +143,9 @@ def main():
             expected = x.astype(np.float64) @ (wide.transpose(0, 2, 1) if form == "dot" else wide)
             close = np.allclose(y, expected, rtol=1e-5, atol=1e-5 * k)
             if not close or not np.array_equal(y, split):
-                print(f"{form} {(b, m, n, k)} {weight}: error {np.abs(y - expected).max()}, split equal: {np.array_equal(y, split)}")
+                print(
+                    f"{form} {(b, m, n, k)} {weight}: error {np.abs(y - expected).max()}, split equal: {np.array_equal(y, split)}"
+                )
                 wrong += 1
         print(f"{len(cases)} products, {wrong} wrong, pool used: {calls > 0}")
 

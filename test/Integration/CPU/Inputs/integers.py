@@ -58,8 +58,10 @@ def main():
         passes = f"glvq-pack-codes,convert-glvq-to-linalg,{BUFFERIZE}"
     else:
         passes = f"glvq-pack-codes,{kernels},{BUFFERIZE},{kernels}"
-    cases = [(f"multiply{i}", rows, columns, bits)
-             for i, ((rows, columns), bits) in enumerate(itertools.product(SHAPES, range(1, 9)))]
+    cases = [
+        (f"multiply{i}", rows, columns, bits)
+        for i, ((rows, columns), bits) in enumerate(itertools.product(SHAPES, range(1, 9)))
+    ]
     with tempfile.TemporaryDirectory() as folder:
         text = "".join(function(*case) for case in cases)
         library = compile_module(text, f"builtin.module({passes},{TO_LLVM})", folder, "k", ("-O1", *MARCH[options.dot]))
@@ -83,7 +85,9 @@ def main():
                 call_returning(library, name, 2, x, pack(fields, bits), y)
             elif not relative_error(got, want) <= limit:
                 failures += 1
-                print(f"WRONG {bits} bits {rows}x{columns}, {tokens} tokens: relative error {relative_error(got, want):.2e}")
+                print(
+                    f"WRONG {bits} bits {rows}x{columns}, {tokens} tokens: relative error {relative_error(got, want):.2e}"
+                )
             count += 1
         print(f"{count} products, {failures} wrong")
     return 1 if failures else 0

@@ -48,15 +48,29 @@ def compile_module(text, passes, folder, name, flags=("-O3", "-march=native")):
     ).stdout
     llvm = subprocess.run(
         [os.path.join(tools, "mlir-translate"), "--mlir-to-llvmir"],
-        input=lowered, stdout=subprocess.PIPE, check=True,
+        input=lowered,
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout
     with open(os.path.join(folder, name + ".ll"), "wb") as f:
         f.write(llvm)
     library = os.path.join(folder, name + ".so")
     subprocess.run(
-        [os.path.join(tools, "clang"), *flags, "-Wno-override-module", "-shared", "-fPIC",
-         "-x", "ir", "-", "-o", library, "-lm"],
-        input=llvm, check=True,
+        [
+            os.path.join(tools, "clang"),
+            *flags,
+            "-Wno-override-module",
+            "-shared",
+            "-fPIC",
+            "-x",
+            "ir",
+            "-",
+            "-o",
+            library,
+            "-lm",
+        ],
+        input=llvm,
+        check=True,
     )
     return ctypes.CDLL(library)
 
@@ -64,13 +78,22 @@ def compile_module(text, passes, folder, name, flags=("-O3", "-march=native")):
 def descriptor(array):
     """The memref descriptor of an array."""
     rank = array.ndim
-    fields = [("allocated", ctypes.c_void_p), ("aligned", ctypes.c_void_p),
-              ("offset", ctypes.c_int64), ("sizes", ctypes.c_int64 * rank),
-              ("strides", ctypes.c_int64 * rank)]
+    fields = [
+        ("allocated", ctypes.c_void_p),
+        ("aligned", ctypes.c_void_p),
+        ("offset", ctypes.c_int64),
+        ("sizes", ctypes.c_int64 * rank),
+        ("strides", ctypes.c_int64 * rank),
+    ]
     kind = type("Descriptor", (ctypes.Structure,), {"_fields_": fields})
     strides = [s // array.itemsize for s in array.strides]
-    return kind(array.ctypes.data, array.ctypes.data, 0, (ctypes.c_int64 * rank)(*array.shape),
-                (ctypes.c_int64 * rank)(*strides))
+    return kind(
+        array.ctypes.data,
+        array.ctypes.data,
+        0,
+        (ctypes.c_int64 * rank)(*array.shape),
+        (ctypes.c_int64 * rank)(*strides),
+    )
 
 
 class Weight:
@@ -97,8 +120,7 @@ class Weight:
         if compander == "mu_law":
             self.companders[:, 0] *= 20
             # Keep |y| about 1, as the quantizer does.
-            self.generators = (self.generators / 2.0 ** (np.array(self.widths) - 1)[:, None, None]
-                               ).astype(np.float16)
+            self.generators = (self.generators / 2.0 ** (np.array(self.widths) - 1)[:, None, None]).astype(np.float16)
 
         dense = np.zeros((rows, columns))
         segments = []
@@ -130,8 +152,10 @@ class Weight:
     def function(self, name):
         """IR of a function that multiplies with it, on buffers' tensors."""
         kinds = {"int32": "i32", "float16": "f16", "float32": "f32"}
-        types = ["tensor<" + "x".join(map(str, p.shape)) + "x" + kinds[p.dtype.name] + ">"
-                 for p in [self.codes, *self.params]]
+        types = [
+            "tensor<" + "x".join(map(str, p.shape)) + "x" + kinds[p.dtype.name] + ">"
+            for p in [self.codes, *self.params]
+        ]
         x, y = f"tensor<?x{self.columns}xf32>", f"tensor<?x{self.rows}xf32>"
         arguments = ", ".join(f"%p{i}: {t}" for i, t in enumerate(types))
         params = ", ".join(f"%p{i + 1}" for i in range(len(self.params)))
@@ -149,8 +173,7 @@ def call_returning(library, name, rank, *arrays):
     """Calls a function with one result, which may be one of its arguments' buffers or a new one."""
     result = descriptor(np.zeros((1,) * rank, np.float32))
     descriptors = [descriptor(a) for a in arrays]
-    getattr(library, "_mlir_ciface_" + name)(
-        ctypes.byref(result), *[ctypes.byref(d) for d in descriptors])
+    getattr(library, "_mlir_ciface_" + name)(ctypes.byref(result), *[ctypes.byref(d) for d in descriptors])
     shape = tuple(result.sizes)
     buffer = (ctypes.c_float * int(np.prod(shape))).from_address(result.aligned)
     return np.frombuffer(buffer, np.float32).reshape(shape).copy()
@@ -160,11 +183,12 @@ def rotation(shape, dimension, inverse, signed):
     n = shape[dimension]
     signs = -(-n // 32)
     name = "rotate_" + "_".join(map(str, shape)) + f"_{dimension}{'i' * inverse}{'s' * signed}"
-    t = "tensor<" + "x".join(["?"] * dimension + [str(n)] + [str(s) for s in shape[dimension + 1:]]) + "xf32>"
+    t = "tensor<" + "x".join(["?"] * dimension + [str(n)] + [str(s) for s in shape[dimension + 1 :]]) + "xf32>"
     text = f"""
 func.func @{name}(%x: {t}, %s: tensor<{signs}xi32>) -> {t} attributes {{llvm.emit_c_interface}} {{
-  %r = glvq.hadamard %x {f'signs(%s : tensor<{signs}xi32>) ' if signed else ''}dimension {dimension}{
-      ' inverse' if inverse else ''} : {t}
+  %r = glvq.hadamard %x {f"signs(%s : tensor<{signs}xi32>) " if signed else ""}dimension {dimension}{
+        " inverse" if inverse else ""
+    } : {t}
   return %r : {t}
 }}
 """
@@ -201,21 +225,42 @@ MATMULS = {
     ],
     # Points of odd sizes, columns that are no multiple of them, tiny rows and long slots.
     "odd": [
-        (5, 37, 5, 3, 15), (3, 7, 4, 2, 8), (1, 1, 1, 1, 1), (7, 24, 24, 4, 24), (2, 50, 3, 7, 9),
-        (4, 31, 16, 5, 16), (12, 1000, 8, 2, 1000), (10, 600, 8, 1, 600), (9, 2048, 16, 3, 1024),
-        (8, 40, 2, 1, 4), (8, 333, 8, 8, 336), (17, 90, 6, 2, 12), (8, 777, 8, 1, 776),
+        (5, 37, 5, 3, 15),
+        (3, 7, 4, 2, 8),
+        (1, 1, 1, 1, 1),
+        (7, 24, 24, 4, 24),
+        (2, 50, 3, 7, 9),
+        (4, 31, 16, 5, 16),
+        (12, 1000, 8, 2, 1000),
+        (10, 600, 8, 1, 600),
+        (9, 2048, 16, 3, 1024),
+        (8, 40, 2, 1, 4),
+        (8, 333, 8, 8, 336),
+        (17, 90, 6, 2, 12),
+        (8, 777, 8, 1, 776),
     ],
     "companders": [
-        (11, 200, 8, 2, 96, "mu_law"), (8, 100, 5, 3, 20, "mu_law"), (11, 200, 8, 4, 96, "affine"),
-        (9, 300, 8, [(2, 2), (3, 5), (2, 1)], 40, "mu_law"), (3, 7, 4, 2, 8, "affine"),
+        (11, 200, 8, 2, 96, "mu_law"),
+        (8, 100, 5, 3, 20, "mu_law"),
+        (11, 200, 8, 4, 96, "affine"),
+        (9, 300, 8, [(2, 2), (3, 5), (2, 1)], 40, "mu_law"),
+        (3, 7, 4, 2, 8, "affine"),
         (9, 600, 16, 1, 608, "affine"),
     ],
 }
 ROTATIONS = [
-    ((3, 576), 1, False, True), ((3, 576), 1, True, True), ((2, 1536), 1, False, True),
-    ((2, 64), 1, False, False), ((1, 1), 1, False, True), ((2, 6), 1, True, True),
-    ((2, 17), 1, False, True), ((1, 2048), 1, True, True), ((2, 3, 40), 2, False, True),
-    ((3, 24, 5), 1, False, True), ((3, 24, 5), 1, True, True), ((12, 7), 0, True, False),
+    ((3, 576), 1, False, True),
+    ((3, 576), 1, True, True),
+    ((2, 1536), 1, False, True),
+    ((2, 64), 1, False, False),
+    ((1, 1), 1, False, True),
+    ((2, 6), 1, True, True),
+    ((2, 17), 1, False, True),
+    ((1, 2048), 1, True, True),
+    ((2, 3, 40), 2, False, True),
+    ((3, 24, 5), 1, False, True),
+    ((3, 24, 5), 1, True, True),
+    ((12, 7), 0, True, False),
     ((1, 688), 1, False, True),
 ]
 
@@ -248,7 +293,7 @@ def main():
             for name, _, (shape, dimension, inverse, signed) in cases:
                 n = shape[dimension]
                 x = rng.standard_normal(shape).astype(np.float32)
-                signs = rng.integers(-2**31, 2**31, -(-n // 32)).astype(np.int32)
+                signs = rng.integers(-(2**31), 2**31, -(-n // 32)).astype(np.int32)
                 got = call_returning(library, name, len(shape), x, signs)
                 want = rotate(x, signs if signed else 0 * signs, dimension, inverse)
                 judge(name, got, want, 1e-5)
