@@ -3,7 +3,7 @@
 # REQUIRES: compiler, torch, transformers, learning
 # RUN: rm -rf %t && mkdir %t
 # RUN: %PYTHON %S/../Inputs/tiny_chat_model.py %t/model
-# RUN: %PYTHON -m pip wheel %glvq_source --no-deps --no-build-isolation --no-index -q -w %t -C build-dir=%t/b -C cmake.source-dir=%glvq_source/cmake/prebuilt -C cmake.args= -C cmake.define.GLVQ_BUILD_DIR=%glvq_build
+# RUN: %PYTHON -m pip wheel %glvq_source --no-deps --no-build-isolation --no-index -q -w %t --config-settings build-dir=%t/b --config-settings cmake.source-dir=%glvq_source/cmake/prebuilt --config-settings cmake.args= --config-settings cmake.define.GLVQ_BUILD_DIR=%glvq_build
 # RUN: %PYTHON -m venv --without-pip %t/venv
 # RUN: %PYTHON -m pip --python %t/venv/bin/python install -q --no-deps --no-index %t/*.whl
 # RUN: env -u PYTHONPATH -u GLVQ_BUILD_DIR %PYTHON %s %t
