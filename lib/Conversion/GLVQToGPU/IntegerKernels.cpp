@@ -83,10 +83,10 @@ void gpukernels::buildQuantizeKernel(KernelBuilder &b, gpu::GPUModuleOp module,
   Value largest = b.loop(thread, b.constant(layout.columns), threads,
                          {b.constant(0.0f)}, [&](Value c, ValueRange in) {
                            Value value = b.load(x, inputType, c);
-                           // math.absf would become a call of libdevice, which
-                           // only a CUDA toolkit has.
+                           // Not math.absf: it becomes a call of libdevice,
+                           // which only a CUDA toolkit has.
                            Value size =
-                               LLVM::FAbsOp::create(b, value.getType(), value);
+                               maximum(value, arith::NegFOp::create(b, value));
                            return SmallVector<Value>{maximum(in[0], size)};
                          })[0];
   largest =
