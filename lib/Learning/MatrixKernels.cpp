@@ -105,6 +105,54 @@ DampedHessian::DampedHessian(std::span<const float> hessian, int64_t columns,
   }
 }
 
+void glvq::learning::checkMatrix(std::span<const float> weight, int64_t rows,
+                                 int64_t columns,
+                                 std::span<const float> hessian) {
+  auto require = [](bool condition, const char *message) {
+    if (!condition)
+      throw std::invalid_argument(message);
+  };
+  require(rows > 0 && columns > 0, "the weight is empty");
+  require(static_cast<int64_t>(weight.size()) == rows * columns,
+          "the weight does not have rows * columns elements");
+  require(hessian.empty() ||
+              static_cast<int64_t>(hessian.size()) == columns * columns,
+          "the Hessian is not columns x columns");
+  auto isFinite = [](float v) { return std::isfinite(v); };
+  require(std::all_of(weight.begin(), weight.end(), isFinite),
+          "the weight has elements that are not finite");
+  require(std::all_of(hessian.begin(), hessian.end(), isFinite),
+          "the Hessian has elements that are not finite");
+}
+
+void glvq::learning::getBlockFeedback(const std::vector<double> &factor,
+                                      int64_t n, int64_t k, int64_t first,
+                                      int64_t size, float *feedback) {
+  // row C_bb = C[k, block], by back substitution in the lower C_bb.
+  double row[maxBlock];
+  for (int64_t i = size - 1; i >= 0; --i) {
+    double sum = factor[k * n + first + i];
+    for (int64_t j = i + 1; j < size; ++j)
+      sum -= row[j] * factor[(first + j) * n + first + i];
+    row[i] = sum / factor[(first + i) * n + first + i];
+    feedback[i] = static_cast<float>(row[i]);
+  }
+}
+
+void glvq::learning::refitScales(Lanes &scales, const Lanes &wq,
+                                 const Lanes &qq, Lanes &ratio) {
+  for (int64_t lane = 0; lane < numLanes; ++lane) {
+    float old = scales[lane], factor = wq[lane] / qq[lane];
+    float scale = old;
+    if (std::isfinite(factor) && factor > 0)
+      scale = roundToHalf(old * factor);
+    if (!(scale > 0) || !std::isfinite(scale))
+      scale = old;
+    ratio[lane] = scale > 0 ? old / scale : 1;
+    scales[lane] = scale;
+  }
+}
+
 void glvq::learning::chooseSlots(std::span<const unsigned> widths, bool ragged,
                                  std::vector<int64_t> &slots,
                                  std::vector<lattice::WidthRun> &runs) {

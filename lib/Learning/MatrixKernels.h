@@ -88,6 +88,21 @@ struct DampedHessian {
   std::vector<double> factor; ///< the lower C of the matrix = C C^T
 };
 
+/// Checks a weight of rows x columns and its Hessian, which may be empty: their
+/// sizes, and that all elements are finite. Throws std::invalid_argument.
+void checkMatrix(std::span<const float> weight, int64_t rows, int64_t columns,
+                 std::span<const float> hessian);
+
+/// C[k, block] C_bb^-1 of the lower n x n factor C, for the block of `size`
+/// columns from `first` on: the feedback of column k > block to the block.
+void getBlockFeedback(const std::vector<double> &factor, int64_t n, int64_t k,
+                      int64_t first, int64_t size, float *feedback);
+
+/// Multiplies each scale by wq / qq, its best fit, as far as the product is a
+/// positive float16. `ratio` is old / new: rows are kept divided by their
+/// scales.
+void refitScales(Lanes &scales, const Lanes &wq, const Lanes &qq, Lanes &ratio);
+
 /// The storage order of column groups of these widths: ascending, a ragged
 /// last group in the last slot. `slots` gets the group of each slot.
 void chooseSlots(std::span<const unsigned> widths, bool ragged,

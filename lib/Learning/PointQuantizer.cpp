@@ -117,19 +117,9 @@ Quantizer::Quantizer(const PointCode &code, std::span<const float> weight,
     if (!condition)
       throw std::invalid_argument(message);
   };
-  require(rows > 0 && columns > 0, "the weight is empty");
+  checkMatrix(weight, rows, columns, hessian);
   require(options.group >= dim && options.group % dim == 0,
           "group must be a multiple of " + std::to_string(dim));
-  require(static_cast<int64_t>(weight.size()) == rows * columns,
-          "the weight does not have rows * columns elements");
-  require(hessian.empty() ||
-              static_cast<int64_t>(hessian.size()) == columns * columns,
-          "the Hessian is not columns x columns");
-  auto isFinite = [](float v) { return std::isfinite(v); };
-  require(std::all_of(weight.begin(), weight.end(), isFinite),
-          "the weight has elements that are not finite");
-  require(std::all_of(hessian.begin(), hessian.end(), isFinite),
-          "the Hessian has elements that are not finite");
 
   numPoints = (columns + dim - 1) / dim;
   padded = numPoints * dim;
@@ -182,20 +172,12 @@ void Quantizer::factorHessian(std::span<const float> hessian) {
     int64_t first = block * dim;
     float *l = &feedback[block * padded * dim];
     float *m = &metric[block * padded * dim];
-    std::vector<double> row(dim);
     for (int64_t k = 0; k < padded; ++k) {
       for (int64_t i = 0; i < dim; ++i)
         m[k * dim + i] = static_cast<float>(h.matrix[k * padded + first + i]);
       if (k < first + dim)
         continue;
-      // row C_bb = C[k, block], by back substitution in the lower C_bb.
-      for (int64_t i = dim - 1; i >= 0; --i) {
-        double sum = h.factor[k * padded + first + i];
-        for (int64_t j = i + 1; j < dim; ++j)
-          sum -= row[j] * h.factor[(first + j) * padded + first + i];
-        row[i] = sum / h.factor[(first + i) * padded + first + i];
-        l[k * dim + i] = static_cast<float>(row[i]);
-      }
+      getBlockFeedback(h.factor, padded, k, first, dim, &l[k * dim]);
     }
 
     // D_b = C_bb C_bb^T.
@@ -386,18 +368,8 @@ void Quantizer::refitRowScales() {
       wq += w[c] * product[c];
       qq += q[c] * product[c];
     }
-    // The weights of a row are kept divided by its scale.
     Lanes ratio;
-    for (int64_t lane = 0; lane < numLanes; ++lane) {
-      float old = scales[piece][lane], factor = wq[lane] / qq[lane];
-      float scale = old;
-      if (std::isfinite(factor) && factor > 0)
-        scale = roundToHalf(old * factor);
-      if (!(scale > 0) || !std::isfinite(scale))
-        scale = old;
-      ratio[lane] = scale > 0 ? old / scale : 1;
-      scales[piece][lane] = scale;
-    }
+    learning::refitScales(scales[piece], wq, qq, ratio);
     rowWeights[piece] /= ratio * ratio;
     for (int64_t c = 0; c < padded; ++c) {
       w[c] *= ratio;

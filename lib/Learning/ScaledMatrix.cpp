@@ -26,18 +26,8 @@ ScaledMatrix::ScaledMatrix(std::span<const float> weight, int64_t rows,
                            int64_t blockSize, bool feedbackOfBlocks,
                            double damping, const ParallelFor &parallelFor)
     : parallelFor(parallelFor), rows(rows), columns(columns) {
-  require(rows > 0 && columns > 0, "the weight is empty");
+  checkMatrix(weight, rows, columns, hessian);
   require(group >= 1, "group must be positive");
-  require(static_cast<int64_t>(weight.size()) == rows * columns,
-          "the weight does not have rows * columns elements");
-  require(hessian.empty() ||
-              static_cast<int64_t>(hessian.size()) == columns * columns,
-          "the Hessian is not columns x columns");
-  auto isFinite = [](float v) { return std::isfinite(v); };
-  require(std::all_of(weight.begin(), weight.end(), isFinite),
-          "the weight has elements that are not finite");
-  require(std::all_of(hessian.begin(), hessian.end(), isFinite),
-          "the Hessian has elements that are not finite");
 
   numPieces = (rows + numLanes - 1) / numLanes;
   int64_t numGroups = (columns + group - 1) / group;
@@ -107,7 +97,6 @@ void ScaledMatrix::factorHessian(std::span<const float> hessian,
     int64_t first = block.first, size = block.size;
     block.feedback.assign(columns * size, 0.0f);
     block.metric.resize(columns * size);
-    std::vector<double> row(size);
     for (int64_t k = 0; k < columns; ++k) {
       for (int64_t i = 0; i < size; ++i)
         block.metric[k * size + i] =
@@ -121,14 +110,8 @@ void ScaledMatrix::factorHessian(std::span<const float> hessian,
       }
       if (k < first + size)
         continue;
-      // row C_bb = C[k, block], by back substitution in the lower C_bb.
-      for (int64_t i = size - 1; i >= 0; --i) {
-        double sum = factor[k * columns + first + i];
-        for (int64_t j = i + 1; j < size; ++j)
-          sum -= row[j] * factor[(first + j) * columns + first + i];
-        row[i] = sum / factor[(first + i) * columns + first + i];
-        block.feedback[k * size + i] = static_cast<float>(row[i]);
-      }
+      getBlockFeedback(factor, columns, k, first, size,
+                       &block.feedback[k * size]);
     }
   });
 }
@@ -263,18 +246,8 @@ void ScaledMatrix::refitRowScales() {
       wq += w[c] * product[c];
       qq += q[c] * product[c];
     }
-    // The weights of a row are kept divided by its scale.
     Lanes ratio;
-    for (int64_t lane = 0; lane < numLanes; ++lane) {
-      float old = scales[piece][lane], factor = wq[lane] / qq[lane];
-      float scale = old;
-      if (std::isfinite(factor) && factor > 0)
-        scale = roundToHalf(old * factor);
-      if (!(scale > 0) || !std::isfinite(scale))
-        scale = old;
-      ratio[lane] = scale > 0 ? old / scale : 1;
-      scales[piece][lane] = scale;
-    }
+    learning::refitScales(scales[piece], wq, qq, ratio);
     rowWeights[piece] /= ratio * ratio;
     for (int64_t c = 0; c < columns; ++c) {
       w[c] *= ratio;
